@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/virtiofsd-go/virtiofsd-go/test/guest/debs"
+	"github.com/virtiofsd-go/virtiofsd-go/test/guest/proto"
+)
+
+// CacheEnv names the environment variable that moves the cache; without it the cache is
+// virtiofsd-go in the user's cache directory.
+const CacheEnv = "VIRTIOFSD_GO_CACHE"
+
+// kit is everything needed to start guests of one kind. It does not change once made.
+type kit struct {
+	program string // tree of QEMU or user-mode Linux
+	kernel  string // QEMU: the kernel image
+	initrd  string // first root: agent, modules, test programs
+	image   string // QEMU: ext4 image of root
+}
+
+// kits are made once a process and kind. mu guards the map and is held while one is made.
+var kits = struct {
+	mu   sync.Mutex
+	made map[Kind]*kit
+}{made: map[Kind]*kit{}}
+
+// Prepare fetches and builds what guests of the given kinds need, and tells say about it. Boot
+// does it by itself; doing it beforehand keeps the time out of a test's own.
+func Prepare(say func(format string, a ...any), kinds ...Kind) error {
+	for _, k := range kinds {
+		if _, err := prepare(k, say); err != nil {
+			return fmt.Errorf("prepare %s: %w", k, err)
+		}
+	}
+	return nil
+}
+
+func prepare(k Kind, say func(string, ...any)) (*kit, error) {
+	kits.mu.Lock()
+	defer kits.mu.Unlock()
+	if kit := kits.made[k]; kit != nil {
+		return kit, nil
+	}
+	m, ok := machines[k]
+	if !ok {
+		return nil, fmt.Errorf("unknown kind of guest %q", k)
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := lockDir(cache)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	kit, err := makeKit(cache, k, m, say)
+	if err != nil {
+		return nil, err
+	}
+	kits.made[k] = kit
+	return kit, nil
+}
+
+func makeKit(cache string, k Kind, m machine, say func(string, ...any)) (*kit, error) {
+	root, err := openOnce(cache, rootBundle, say)
+	if err != nil {
+		return nil, err
+	}
+	kit := &kit{}
+	if kit.program, err = openOnce(cache, m.program, say); err != nil {
+		return nil, err
+	}
+	setup := proto.Setup{RootType: "hostfs", RootOpts: root, Channel: "/dev/tty1"}
+	modules := kit.program
+	if !k.IsUML() {
+		setup.RootDev, setup.RootType, setup.RootOpts, setup.Channel = "/dev/vda", "ext4", "", "/dev/ttyS1"
+		if modules, err = openOnce(cache, m.kernel, say); err != nil {
+			return nil, err
+		}
+		if kit.kernel, err = onlyMatch(filepath.Join(modules, "boot/vmlinuz-*")); err != nil {
+			return nil, err
+		}
+		if kit.image, err = rootImage(cache, root, say); err != nil {
+			return nil, err
+		}
+	}
+	kit.initrd, err = buildInitrd(string(k), modules, setup)
+	return kit, err
+}
+
+// opened remembers the trees that this process has checked; guarded by kits.mu.
+var opened = map[string]string{}
+
+func openOnce(cache string, b debs.Bundle, say func(string, ...any)) (string, error) {
+	if dir := opened[b.Name]; dir != "" {
+		return dir, nil
+	}
+	dir, err := debs.Open(cache, b, say)
+	if err == nil {
+		opened[b.Name] = dir
+	}
+	return dir, err
+}
+
+func cacheDir() (string, error) {
+	dir := os.Getenv(CacheEnv)
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(base, "virtiofsd-go")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// lockDir keeps other processes out of the cache until the returned function is called.
+func lockDir(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// rootImage returns a read-only ext4 image of the tree root, made when it is missing or older
+// than the tree.
+func rootImage(cache, root string, say func(string, ...any)) (string, error) {
+	image := filepath.Join(cache, "root.ext4")
+	tree, err := os.Stat(filepath.Join(root, "MANIFEST.json"))
+	if err != nil {
+		return "", err
+	}
+	if old, err := os.Stat(image); err == nil && old.ModTime().After(tree.ModTime()) {
+		return image, nil
+	}
+	say("making a disk image of the guests' root")
+	tmp := image + ".new"
+	if err := os.RemoveAll(tmp); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", root, tmp, "1536M")
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("mke2fs: %w\n%s", err, out)
+	}
+	return image, os.Rename(tmp, image)
+}
+
+// guestModules are loaded in all guests; those built into a kernel have no file and are passed over.
+var guestModules = []string{"virtio_pci", "virtio_blk", "virtio_console", "fuse", "virtiofs"}
+
+// buildInitrd writes the first root of a guest into this process's directory.
+func buildInitrd(name, modules string, s proto.Setup) (string, error) {
+	tools, err := buildTools()
+	if err != nil {
+		return "", err
+	}
+	mods, err := findModules(modules, guestModules)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(filepath.Dir(tools), name+".cpio")
+	f, err := os.Create(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	c := newCpio(f)
+	for _, m := range mods {
+		p := "modules/" + m.name + ".ko"
+		s.Modules = append(s.Modules, "/"+p)
+		err = errors.Join(err, c.file(p, 0o644, m.data))
+	}
+	text, jerr := json.Marshal(s)
+	err = errors.Join(err, jerr, c.file("setup.json", 0o644, text), c.copy("init", filepath.Join(tools, "agent")))
+	for _, t := range toolNames() {
+		err = errors.Join(err, c.copy("tools/"+t, filepath.Join(tools, t)))
+	}
+	for _, d := range []string{"dev", "newroot", "proc", "sys"} {
+		err = errors.Join(err, c.dir(d))
+	}
+	return file, errors.Join(err, c.close(), f.Close())
+}
+
+func onlyMatch(pattern string) (string, error) {
+	m, err := filepath.Glob(pattern)
+	if err != nil {
+		return "", err
+	}
+	if len(m) != 1 {
+		return "", fmt.Errorf("%s: %d files, not 1", pattern, len(m))
+	}
+	return m[0], nil
+}
