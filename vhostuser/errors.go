@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vhostuser
+
+import "errors"
+
+// Causes. The first group ends the connection, as the stream cannot be trusted after it;
+// the second costs only the message.
+var (
+	ErrVersion   = errors.New("message is not of protocol version 1")
+	ErrReplyFlag = errors.New("message is marked as a reply, but nothing was asked")
+	ErrTooLong   = errors.New("message is longer than any that the protocol knows")
+	ErrTruncated = errors.New("connection ended in the middle of a message")
+	ErrLostFDs   = errors.New("file descriptors were lost on the way: the limit of open files (RLIMIT_NOFILE) is reached")
+	ErrLogBase   = errors.New("dirty log cannot be used, and this message's reply has no place for an error")
+
+	ErrUnknown       = errors.New("unknown message")
+	ErrNotNegotiated = errors.New("protocol feature was not negotiated")
+	ErrSize          = errors.New("payload has the wrong size")
+	ErrMissingFDs    = errors.New("file descriptors are missing")
+	ErrFeatures      = errors.New("features were not offered")
+	ErrIndex         = errors.New("no such ring")
+	ErrValue         = errors.New("value out of range")
+	ErrRingAddress   = errors.New("ring address is misaligned")
+	ErrConfig        = errors.New("not in the configuration space")
+	ErrReadOnly      = errors.New("configuration space is read-only")
+	ErrNotSocket     = errors.New("file descriptor is not a stream socket")
+)
+
+// OpError says what failed while doing what. Err is one of the sentinels of this package, an
+// error of the memory table, of the device, or of the socket.
+type OpError struct {
+	Op  string // a message's name, "receive" or "reply"
+	Err error
+}
+
+func (e *OpError) Error() string { return "vhost-user " + e.Op + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *OpError) Unwrap() error { return e.Err }
+
+// opError wraps once; nil stays nil.
+func opError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &OpError{Op: op, Err: err}
+}
