@@ -18,6 +18,7 @@ const Version = "0.1.0"
 const (
 	maxTag    = 36  // bytes; virtio 1.2 section 5.11.4, virtio_fs_config.tag
 	maxPath   = 107 // bytes; sockaddr_un.sun_path has 108 with the closing NUL (unix(7))
+	firstFD   = 3   // the first file descriptor after stdin, stdout and stderr
 	maxQueues = 64  // request queues that the daemon can serve for one VM
 )
 
@@ -31,7 +32,7 @@ type Config struct {
 	// FD must be given.
 	SocketPath string
 
-	// FD is the number of an inherited, listening unix stream socket; -1: none.
+	// FD is the number, 3 or above, of an inherited, listening unix stream socket; -1: none.
 	FD int
 
 	// Tag is the name, in bytes 1 to 36, under which the guest mounts the share. "" (default)
@@ -85,8 +86,8 @@ func (c Config) validateSocket() error {
 		return errors.New("--socket-path is missing: say where to listen for the VMM (or hand over a listening socket by --fd)")
 	case c.SocketPath != "" && c.FD != -1:
 		return errors.New("--socket-path and --fd exclude each other: give one of them")
-	case c.FD < -1:
-		return fmt.Errorf("--fd %d is not a file descriptor: give the number, from 0 up, of an inherited listening socket", c.FD)
+	case c.FD != -1 && c.FD < firstFD:
+		return fmt.Errorf("--fd %d is not possible, as 0 to 2 are standard input, output and error: hand the listening socket over as 3 or above", c.FD)
 	case strings.ContainsRune(c.SocketPath, 0):
 		return errors.New("--socket-path has a NUL byte in it: no path can")
 	case len(c.SocketPath) > maxPath:

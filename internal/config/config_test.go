@@ -63,6 +63,7 @@ func TestParseMistakes(t *testing.T) {
 		{"both sockets", base("--fd=3"), []string{"--socket-path and --fd exclude each other"}},
 		{"bad fd", base("--fd=x"), []string{`--fd cannot be "x": not a number from 0 up`}},
 		{"negative fd", base("--fd=-2"), []string{`--fd cannot be "-2": not a number from 0 up`}},
+		{"standard error as the socket", []string{"--shared-dir=/srv", "--fd=2"}, []string{"--fd 2 is not possible, as 0 to 2 are standard"}},
 		{"huge fd", base("--fd=4294967299"), []string{`--fd cannot be "4294967299"`}},
 		{"long path", []string{"--shared-dir=/srv", "--socket-path", strings.Repeat("p", 108)},
 			[]string{"--socket-path is 108 bytes long, and Linux takes at most 107"}},

@@ -62,14 +62,14 @@ func flagSet(c *Config) (fs *pflag.FlagSet, help, version *bool) {
 	fs = pflag.NewFlagSet("virtiofsd-go", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.Usage = func() {}
-	fs.StringVar(&c.SharedDir, "shared-dir", c.SharedDir, "`DIR` on the host that the guest sees")
+	fs.StringVar(&c.SharedDir, "shared-dir", c.SharedDir, "host directory `DIR` that the guest sees")
 	fs.StringVar(&c.SocketPath, "socket-path", c.SocketPath, "listen for the VMM on a unix socket at `PATH`")
-	fs.Var(fdValue{&c.FD}, "fd", "listen on an inherited unix socket with number `N` instead")
+	fs.Var(fdValue{&c.FD}, "fd", "listen on the inherited unix socket number `N` instead")
 	fs.StringVar(&c.Tag, "tag", c.Tag, "`TAG` (1 to 36 bytes) to mount by; for VMMs that ask the daemon for it")
-	fs.Var(choice[Cache]{&c.Cache}, "cache", "how long the guest trusts what it saw: `POLICY` "+list(caches))
+	fs.Var(choice[Cache]{&c.Cache}, "cache", "`POLICY` of caching, how long the guest trusts what it saw: "+list(caches))
 	fs.BoolVar(&c.XAttr, "xattr", c.XAttr, "extended attributes")
 	fs.BoolVar(&c.ReadOnly, "readonly", c.ReadOnly, "refuse every change with EROFS")
-	fs.Var(choice[LogLevel]{&c.LogLevel}, "log-level", "print messages down to `LEVEL` "+list(logLevels))
+	fs.Var(choice[LogLevel]{&c.LogLevel}, "log-level", "least `LEVEL` of messages to print: "+list(logLevels))
 	fs.IntVar(&c.NumRequestQueues, "num-request-queues", c.NumRequestQueues, "request queues, `N` 1 to 64, for VMMs that ask the daemon for the number")
 	help = fs.BoolP("help", "h", false, "print this text and exit")
 	version = fs.BoolP("version", "V", false, "print the version and exit")

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package daemon is the process around the file system: it opens the socket, serves one VMM and
+// stops. There is one order of stopping:
+//
+//  1. No new requests are taken: the queues stop, the socket accepts nobody.
+//  2. What is blocked in a request is woken.
+//  3. Requests in flight are waited for, 10 s at most.
+//  4. Guest memory is unmapped, the connection and the shared directory are closed.
+//  5. The socket file is removed.
+//
+// A VMM that goes starts it at 1, as do SIGTERM, SIGINT and SIGHUP. A second signal ends the
+// process at once.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/signal"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
+)
+
+// drainTime is how long requests in flight may take after the first signal to stop.
+const drainTime = 10 * time.Second
+
+// Errors of a stop that was not clean: requests were in flight when the process ended.
+var (
+	errSecondSignal = errors.New("a second signal came: not waiting for requests in flight")
+	errDrain        = fmt.Errorf("requests are still in flight %v after the signal: not waiting longer", drainTime)
+)
+
+// Run serves one VMM as cfg, which is valid, says. It returns nil when the VMM has gone or a
+// signal has stopped it cleanly, and after an error the process shall end. It logs to stderr. It
+// sets the process's umask to 0, as the guest's kernel has applied its own.
+func Run(cfg config.Config, stderr io.Writer) error {
+	log := newLogger(stderr, cfg.LogLevel)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	defer signal.Stop(signals)
+	setProcs()
+
+	if err := checkDir(cfg.SharedDir); err != nil {
+		return err
+	}
+	share, err := openShare(cfg, log)
+	if err != nil {
+		return err
+	}
+	sock, err := openSocket(cfg, log)
+	if err != nil {
+		return errors.Join(err, share.Close())
+	}
+	defer sock.Close()
+	unix.Umask(0)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- serveOne(ctx, sock.UnixListener, share.serve, log) }()
+	err = await(done, signals, cancel, time.After, log)
+	if errors.Is(err, errSecondSignal) || errors.Is(err, errDrain) {
+		return err // requests still use the share
+	}
+	return errors.Join(err, share.Close())
+}
+
+// checkDir looks at the shared directory first, as a mistake there is common.
+func checkDir(dir string) error {
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the shared directory %s does not exist: create it, or correct --shared-dir", dir)
+	case err != nil:
+		return fmt.Errorf("the shared directory: %w", err)
+	case !st.IsDir():
+		return fmt.Errorf("%s is not a directory: only directories can be shared", dir)
+	}
+	return nil
+}
+
+// await waits until serving is done, and brings that about when a signal comes.
+func await(done <-chan error, signals <-chan os.Signal, stop func(), after func(time.Duration) <-chan time.Time, log *zap.Logger) error {
+	select {
+	case err := <-done:
+		return err
+	case s := <-signals:
+		log.Info("Stopping on a signal", zap.Stringer("signal", s))
+	}
+	stop()
+	select {
+	case err := <-done:
+		return err
+	case <-signals:
+		return errSecondSignal
+	case <-after(drainTime):
+		return errDrain
+	}
+}
+
+// serveOne accepts one VMM and serves it until it goes (nil), ctx ends (nil) or it fails.
+func serveOne(ctx context.Context, l *net.UnixListener, serve func(context.Context, *net.UnixConn) error, log *zap.Logger) error {
+	// A deadline in the past wakes Accept, and leaves it to the owner to close the socket.
+	defer context.AfterFunc(ctx, func() { l.SetDeadline(time.Unix(1, 0)) })()
+	log.Info("Waiting for vhost-user socket connection...")
+	c, err := l.AcceptUnix()
+	if ctx.Err() != nil {
+		if err == nil {
+			c.Close()
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("waiting for the VMM: %w", err)
+	}
+	log.Info("Client connected, servicing requests")
+	defer turnAway(l, log)()
+	if err := serve(ctx, c); err != nil {
+		return fmt.Errorf("serving the VMM: %w", err)
+	}
+	log.Info("Client disconnected, shutting down")
+	return nil
+}
+
+// turnAway closes further connections, which would hang in the socket's backlog, until stop is
+// called. stop waits for its end.
+func turnAway(l *net.UnixListener, log *zap.Logger) (stop func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for first := true; ; first = false {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			c.Close()
+			if first { // and only then: the log shall not be filled by whoever connects
+				log.Warn("A second connection is refused: this daemon serves one VMM, start another for another VM")
+			}
+		}
+	}()
+	return func() {
+		l.SetDeadline(time.Unix(1, 0))
+		<-ended
+	}
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+func TestAwait(t *testing.T) {
+	failed := errors.New("serving failed")
+	never := func(time.Duration) <-chan time.Time { return nil }
+	atOnce := func(time.Duration) <-chan time.Time { return time.After(0) }
+	for _, tt := range []struct {
+		name    string
+		signals int    // waiting when await starts
+		done    error  // what serving ends with
+		ends    string // when it ends: "alone", "when stopped", "never"
+		after   func(time.Duration) <-chan time.Time
+		want    error
+		stopped bool
+	}{
+		{"the VMM goes", 0, nil, "alone", never, nil, false},
+		{"serving fails", 0, failed, "alone", never, failed, false},
+		{"a signal", 1, nil, "when stopped", never, nil, true},
+		{"a signal, and serving fails", 1, failed, "when stopped", never, failed, true},
+		{"a second signal", 2, nil, "never", never, errSecondSignal, true},
+		{"requests do not end", 1, nil, "never", atOnce, errDrain, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			signals := make(chan os.Signal, 2)
+			for range tt.signals {
+				signals <- unix.SIGTERM
+			}
+			done := make(chan error, 1)
+			if tt.ends == "alone" {
+				done <- tt.done
+			}
+			stopped := false
+			stop := func() {
+				stopped = true
+				if tt.ends == "when stopped" {
+					done <- tt.done
+				}
+			}
+			if err := await(done, signals, stop, tt.after, zap.NewNop()); !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+			if stopped != tt.stopped {
+				t.Errorf("stopped: %v, want %v", stopped, tt.stopped)
+			}
+		})
+	}
+}
+
+// testListener is a listener in a new directory.
+func testListener(t *testing.T) *net.UnixListener {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func TestServeOneStopsWhileWaiting(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := serveOne(ctx, testListener(t), func(context.Context, *net.UnixConn) error {
+		t.Error("served, but nobody has connected")
+		return nil
+	}, zap.NewNop())
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServeOneReportsFailure(t *testing.T) {
+	l := testListener(t)
+	c, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	broken := errors.New("protocol broken")
+	err = serveOne(context.Background(), l, func(_ context.Context, c *net.UnixConn) error {
+		c.Close()
+		return broken
+	}, zap.NewNop())
+	if !errors.Is(err, broken) {
+		t.Errorf("error %v, want %v", err, broken)
+	}
+}
+
+// A signal ends the serving of a VMM by its context.
+func TestServeOneGivesTheContext(t *testing.T) {
+	l := testListener(t)
+	c, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	err = serveOne(ctx, l, func(ctx context.Context, c *net.UnixConn) error {
+		defer c.Close()
+		cancel()
+		<-ctx.Done()
+		return nil
+	}, zap.NewNop())
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBudget(t *testing.T) {
+	const reserve = memoryFDs + ringFDs + ownFDs
+	for _, tt := range []struct {
+		limit uint64
+		want  int // -1: an error
+	}{
+		{0, -1}, {reserve + leastFDs - 1, -1}, {reserve + leastFDs, leastFDs},
+		{1024, 1024 - reserve}, {1 << 20, 1<<20 - reserve}, {unix.RLIM_INFINITY, 1<<30 - reserve},
+	} {
+		got, err := budgetOf(tt.limit)
+		if (err != nil) != (tt.want < 0) || (err == nil && got != tt.want) {
+			t.Errorf("limit %d: %d, %v; want %d", tt.limit, got, err, tt.want)
+		}
+		if err != nil && !strings.Contains(err.Error(), "ulimit -n") {
+			t.Errorf("%v: does not say what to do", err)
+		}
+	}
+}
+
+// Somebody else's lock on the directory delays the start, and no more.
+func TestListenUnderForeignLock(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	s, err := listen(filepath.Join(dir, "s"), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}
