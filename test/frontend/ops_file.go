@@ -140,7 +140,9 @@ func (c *Client) GetLk(node uint64, l Lock) (fuse.FileLock, syscall.Errno) {
 }
 
 // SetLk takes or drops a lock, or fails.
-func (c *Client) SetLk(node uint64, l Lock) syscall.Errno { return c.Do(LockMessage(OpSetlk, node, l), nil) }
+func (c *Client) SetLk(node uint64, l Lock) syscall.Errno {
+	return c.Do(LockMessage(OpSetlk, node, l), nil)
+}
 
 // SetLkw waits for a lock.
 func (c *Client) SetLkw(node uint64, l Lock) syscall.Errno {

@@ -168,7 +168,6 @@ func (q *Queue) collect() {
 		head, written := q.UsedEntry(q.usedIdx)
 		if head >= uint32(q.size) || q.byHead[head] == nil {
 			q.vm.fail(fmt.Errorf("ring %d: used entry %d is for chain %d, which is not in flight", q.index, q.usedIdx, head))
-			continue
 		}
 		p := q.byHead[head]
 		q.byHead[head] = nil

@@ -169,7 +169,7 @@ func (m *RAM) Page() uint64 {
 		r := m.regions[i]
 		if len(r.free) == 0 && r.high-r.low >= batch*PageSize {
 			r.high -= batch * PageSize
-			for _, j := range []uint64{0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15} {
+			for _, j := range []uint64{15, 13, 11, 9, 7, 5, 3, 1, 14, 12, 10, 8, 6, 4, 2, 0} {
 				r.free = append(r.free, r.high+j*PageSize)
 			}
 		}
