@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// The command line's words are tested in internal/config; here, what the process makes of them.
+func TestExitCodesAndStreams(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr string // a part of it; "" means that nothing is printed there
+	}{
+		{"no argument", nil, 2, "", "Usage: virtiofsd-go --shared-dir DIR"},
+		{"--help", []string{"--help"}, 0, "Usage: virtiofsd-go --shared-dir DIR", ""},
+		{"-h", []string{"-h"}, 0, "--readonly", ""},
+		{"--version", []string{"--version"}, 0, "virtiofsd-go ", ""},
+		{"-V", []string{"-V"}, 0, "virtiofsd-go ", ""},
+		{"unknown option", []string{"--frob"}, 2, "", "virtiofsd-go: unknown flag: --frob (see --help)\n"},
+		{"two mistakes, two lines", []string{"--cache=x", "--shared-dir=/", "--socket-path=s", "--tag="}, 2, "",
+			"virtiofsd-go: --tag is given an empty value: leave it out, or give it one\nvirtiofsd-go: --cache \"x\" is not known: give one of never, metadata, auto, always\n"},
+		{"start fails", []string{"--shared-dir=/nonexistent", "--socket-path=/nonexistent/s"}, 1, "",
+			"virtiofsd-go: the shared directory /nonexistent does not exist: create it, or correct --shared-dir\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			cmd := exec.Command(binary, tt.args...)
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			cmd.Run() // its error is the exit code
+			if got := cmd.ProcessState.ExitCode(); got != tt.code {
+				t.Errorf("exit code %d, want %d", got, tt.code)
+			}
+			checkStream(t, "stdout", stdout.String(), tt.stdout)
+			checkStream(t, "stderr", stderr.String(), tt.stderr)
+		})
+	}
+}
+
+func checkStream(t *testing.T, name, got, want string) {
+	t.Helper()
+	if (want == "") != (got == "") || !strings.Contains(got, want) {
+		t.Errorf("%s is %q, want %q in it", name, got, want)
+	}
+}
