@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inodes
+
+import "sync"
+
+// clock knows the records that hold an fd and finds those that were not used lately (CLOCK, the
+// second-chance algorithm). A record's place in it is its link field.
+type clock struct {
+	mu      sync.Mutex
+	records []record
+	ring    []uint32
+	hand    int
+	budget  int
+}
+
+// patience is how many records are looked at for one that can be given up. The budget may be
+// overrun for a while when all were just used.
+const patience = 64
+
+func (c *clock) init(records []record, budget int) {
+	c.records, c.budget = records, budget
+}
+
+func (c *clock) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.ring)
+}
+
+// add enters a record that got an fd. Its shard is locked, or nobody else knows it; so for remove.
+func (c *clock) add(slot uint32) {
+	c.mu.Lock()
+	c.records[slot].link = uint32(len(c.ring))
+	c.ring = append(c.ring, slot)
+	c.mu.Unlock()
+}
+
+func (c *clock) remove(slot uint32) {
+	c.mu.Lock()
+	at, last := c.records[slot].link, len(c.ring)-1
+	moved := c.ring[last]
+	c.ring[at] = moved
+	c.records[moved].link = at
+	c.ring = c.ring[:last]
+	c.mu.Unlock()
+}
+
+// victim returns a record that was not used lately, pinned by nobody but now the caller; 0 if
+// there is none to be found quickly, or, unless force, the budget is kept.
+func (c *clock) victim(force bool) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !force && len(c.ring) <= c.budget {
+		return 0
+	}
+	for range min(patience, 2*len(c.ring)) {
+		if c.hand >= len(c.ring) {
+			c.hand = 0
+		}
+		slot := c.ring[c.hand]
+		c.hand++
+		ctl := &c.records[slot].ctl
+		v := ctl.Load()
+		switch {
+		case v&bitLive == 0 || v&pinMask != 0:
+		case v&bitUsed != 0:
+			ctl.And(^uint64(bitUsed))
+		case ctl.CompareAndSwap(v, v+1):
+			return slot
+		}
+	}
+	return 0
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inodes
+
+import "sync"
+
+// Host does a table's system calls. Calls come from many goroutines; none may use the table.
+type Host interface {
+	// Freeze prepares the closing of fd, the O_PATH fd of the file c, and tells whether the file
+	// can be opened again. With a name it checks that c.Name in directory parent is that file;
+	// without one it appends the file's handle (1 to 255 bytes) to buf. It must refuse a file
+	// that ends with its last fd.
+	Freeze(fd int, c Cold, parent int, buf []byte) (handle []byte, ok bool)
+	// Thaw opens the file c, by name in directory parent or by handle, and checks that it is
+	// that file. ErrStale if it is gone. The table owns the fd.
+	Thaw(c Cold, parent int) (fd int, err error)
+	// Match tells whether the file that fd refers to has the handle.
+	Match(fd int, handle []byte) bool
+	// Close closes an fd that the table owns.
+	Close(fd int)
+}
+
+// Cold is a file that is known by name, or, if that is empty, by handle.
+type Cold struct {
+	Identity
+	Name   []byte // valid during the call, as is Handle
+	Handle []byte
+}
+
+// coldBuf holds a copy of a record's name or handle, and a new handle, during Freeze and Thaw.
+type coldBuf struct {
+	blob [blobMax]byte
+	new  [blobMax]byte
+}
+
+var coldBufs = sync.Pool{New: func() any { return new(coldBuf) }}
+
+// coldRecord is a copy of what a record is reopened by.
+type coldRecord struct {
+	Cold
+	form   form
+	parent ID
+	ref    uint32
+}
+
+// cold copies what a pinned record is reopened by into b.
+func (t *Table) cold(slot uint32, b *coldBuf) (c coldRecord) {
+	r := &t.records[slot]
+	s, _ := t.shardOf(slot)
+	s.mu.Lock()
+	c.Identity, c.form, c.parent, c.ref = r.identity(), r.form, r.parent, r.ref
+	blob := b.blob[:copy(b.blob[:], t.arena.get(r.ref))]
+	s.mu.Unlock()
+	switch c.form {
+	case formName:
+		c.Name = blob
+	case formHandle:
+		c.Handle = blob
+	}
+	return c
+}
+
+// reopen gets a pinned record an fd, unless somebody else is first.
+func (t *Table) reopen(slot uint32, depth int) (int32, error) {
+	b := coldBufs.Get().(*coldBuf)
+	defer coldBufs.Put(b)
+	c := t.cold(slot, b)
+	var dir Node
+	if c.form == formName {
+		var err error
+		if dir, _, err = t.get(c.parent, depth+1); err != nil {
+			return 0, err
+		}
+	}
+	fd, err := t.host.Thaw(c.Cold, dir.FD())
+	dir.Release()
+	if err != nil {
+		return 0, err
+	}
+
+	s, _ := t.shardOf(slot)
+	s.mu.Lock()
+	kept := t.warm(slot, fd)
+	got := t.records[slot].fd
+	s.mu.Unlock()
+	if !kept {
+		t.host.Close(fd)
+	}
+	return got, nil
+}
+
+// shrink gives fds up until the budget is kept, within reason: the next call goes on.
+func (t *Table) shrink() {
+	for range 4 {
+		slot := t.clock.victim(false)
+		if slot == 0 {
+			return
+		}
+		t.evict(slot)
+		t.unpin(slot)
+	}
+}
+
+// Relieve gives up to n fds up, budget or not, and returns how many: for a process that has
+// run out of them.
+func (t *Table) Relieve(n int) (freed int) {
+	for range n {
+		slot := t.clock.victim(true)
+		if slot == 0 {
+			break
+		}
+		if t.evict(slot) {
+			freed++
+		}
+		t.unpin(slot)
+	}
+	return freed
+}
+
+// evict closes the fd of a record that the caller alone has pinned, if the file can be opened
+// again. A record that gets another user meanwhile keeps it.
+func (t *Table) evict(slot uint32) bool {
+	b := coldBufs.Get().(*coldBuf)
+	defer coldBufs.Put(b)
+	c := t.cold(slot, b)
+	var dir Node
+	if c.form == formName {
+		var err error
+		if dir, _, err = t.get(c.parent, 0); err != nil {
+			return false
+		}
+	}
+	r := &t.records[slot]
+	fd := int(r.fd)
+	handle, ok := t.host.Freeze(fd, c.Cold, dir.FD(), b.new[:0])
+	dir.Release()
+	if !ok {
+		return false
+	}
+	ref := c.ref
+	if c.form == formNone {
+		if ref = put(&t.arena, handle); ref == 0 {
+			return false
+		}
+	}
+	if !t.chill(slot, c, ref) {
+		if c.form == formNone {
+			t.arena.drop(ref)
+		}
+		return false
+	}
+	t.host.Close(fd)
+	return true
+}
+
+// chill takes the fd away from a record that is still what c says and has one pin, the caller's.
+func (t *Table) chill(slot uint32, c coldRecord, ref uint32) bool {
+	r := &t.records[slot]
+	s, _ := t.shardOf(slot)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.form != c.form || r.ref != c.ref || r.parent != c.parent {
+		return false
+	}
+	v := r.ctl.Load()
+	if v&pinMask != 1 || !r.ctl.CompareAndSwap(v, v&^uint64(bitFD)) {
+		return false
+	}
+	if c.form == formNone {
+		r.form, r.ref = formHandle, ref
+	}
+	t.clock.remove(slot)
+	return true
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fusecore
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"go.uber.org/zap"
+)
+
+// Options say how a session presents itself to its guests. The zero value is good.
+type Options struct {
+	// MaxWrite is the most data bytes of one WRITE, and the most that the guest asks for in
+	// one READ: 4096 up to 1 MiB, rounded down to whole pages of 4 KiB. 0: 1 MiB.
+	MaxWrite uint32
+	// TimeGran is the granularity of time stamps in nanoseconds. 0: 1.
+	TimeGran uint32
+	// MaxBackground is how many read-ahead, writeback and asynchronous requests the guest
+	// keeps in flight. 0: 65535.
+	MaxBackground uint16
+	// Logger takes one line per INIT and per panic of the file system, and at debug level
+	// one per request. nil: none.
+	Logger *zap.Logger
+}
+
+// withDefaults returns o with its zero values filled in and the others in bounds.
+func (o Options) withDefaults() Options {
+	if o.MaxWrite == 0 {
+		o.MaxWrite = maxMaxWrite
+	}
+	o.MaxWrite = min(max(o.MaxWrite, fusePage), maxMaxWrite) &^ (fusePage - 1)
+	if o.TimeGran == 0 {
+		o.TimeGran = 1
+	}
+	if o.MaxBackground == 0 {
+		o.MaxBackground = 1<<16 - 1
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return o
+}
+
+// Session serves one file system to one guest. It outlives what a guest calls a mount: INIT
+// begins anew, DESTROY ends. All methods may be called by any goroutine.
+type Session struct {
+	fs   fuse.RawFileSystem
+	has  extras
+	opts Options
+	log  *zap.Logger
+	gate *gate
+
+	// live is what the last INIT agreed on; nil without a session. A request that loaded
+	// other params than are live when it enters the file system is too late.
+	live   atomic.Pointer[params]
+	resets atomic.Uint64 // calls of Reset, so that INIT sees one that comes meanwhile
+
+	control sync.Mutex // INIT, DESTROY and what Reset leaves to do, one at a time
+	dirty   bool       // the file system may hold state of a session; guarded by control
+}
+
+// params is what INIT agreed on. It never changes.
+type params struct {
+	flags    uint64 // fuse.CAP_*
+	maxWrite uint32 // bytes
+}
+
+// NewSession returns a session without a guest's INIT. The caller keeps fs, and closes it when
+// no Handle is running any more. fs.Init is not called: there is no *fuse.Server, and go-fuse's
+// own file systems answer ENOSYS to notifications as long as they got none.
+func NewSession(fs fuse.RawFileSystem, o Options) *Session {
+	o = o.withDefaults()
+	return &Session{fs: fs, has: findExtras(fs), opts: o, log: o.Logger, gate: newGate()}
+}
+
+// Handle carries out r and returns the length of its reply in bytes, 0 for requests that have
+// none. With inline set it does not block: a request that might returns again=true, nothing of
+// it done, and the caller hands it to Handle without inline on a goroutine that may block.
+//
+// A memory fault in r's ranges is a panic, see the package comment; r can be used again.
+func (s *Session) Handle(r *Request, inline bool) (written int, again bool) {
+	if !r.start(inline) {
+		return 0, false
+	}
+	st := s.handle(r)
+	if r.again {
+		clear(r.vec)
+		return 0, true
+	}
+	if s.log.Core().Enabled(zap.DebugLevel) {
+		s.log.Debug("request", zap.String("operation", r.op.name), zap.Uint64("unique", r.header().Unique),
+			zap.Uint64("node", r.header().NodeId), zap.Stringer("status", st))
+	}
+	return r.finish(st), false
+}
+
+// handle is Handle without the reply.
+func (s *Session) handle(r *Request) fuse.Status {
+	r.silent = r.op.noReply
+	if st := r.checkLength(r.in.left + inHeaderSize); !st.Ok() {
+		return st
+	}
+	if r.room < outHeaderSize && !r.op.noReply && !r.op.anyRoom {
+		return errMalformed // and nobody to tell
+	}
+	r.params = s.live.Load()
+	if r.params == nil && !r.op.control {
+		return errNoSession
+	}
+	if r.inline && s.mayBlock(r) {
+		r.again = true
+		return fuse.OK
+	}
+	if st := r.decode(&s.has); !st.Ok() {
+		return st
+	}
+	if r.op.control {
+		return s.call(r)
+	}
+	return s.enter(r)
+}
+
+// enter calls the file system once the gate is open.
+func (s *Session) enter(r *Request) fuse.Status {
+	if !s.gate.enter(r, r.header().Unique, !r.inline) {
+		r.again = true
+		return fuse.OK
+	}
+	defer s.gate.leave(r)
+	if s.live.Load() != r.params {
+		return errNoSession
+	}
+	return s.call(r)
+}
+
+// mayBlock reports whether r has to go to a worker.
+func (s *Session) mayBlock(r *Request) bool {
+	switch r.op.blocks {
+	case never:
+		return false
+	case always:
+		return true
+	case ifFileSystemSays:
+		return s.has.blocking != nil && s.has.blocking.MayBlock(uint32(r.op.code))
+	case tryFirst:
+		if s.has.readvNowait != nil {
+			return false
+		}
+	}
+	return s.has.blocking == nil || s.has.blocking.MayBlock(uint32(r.op.code))
+}
+
+// Interrupt cancels every request that is inside the file system now. Requests that enter later
+// are not touched: who shuts down calls it when no more requests come.
+func (s *Session) Interrupt() {
+	s.gate.cancelAll()
+}
+
+// Reset ends the session as DESTROY does, on behalf of the device: what is in flight is
+// cancelled, later requests but INIT get EIO. It waits for nobody. The file system is reset at
+// once when nothing is in flight, else as soon as that is so.
+func (s *Session) Reset() {
+	s.resets.Add(1)
+	s.live.Store(nil)
+	s.gate.cancelAll()
+	if s.control.TryLock() {
+		done := s.wipe(false)
+		s.control.Unlock()
+		if done {
+			return
+		}
+	}
+	go func() {
+		s.control.Lock()
+		defer s.control.Unlock()
+		if s.live.Load() == nil { // no INIT was faster
+			s.wipe(true)
+		}
+	}()
+}
+
+// wipe resets the file system when nobody is inside, or, with wait, waits for that. It reports
+// whether it did. control is held and live is nil.
+func (s *Session) wipe(wait bool) bool {
+	if !s.dirty {
+		return true
+	}
+	s.gate.close()
+	defer s.gate.open()
+	s.gate.cancelAll()
+	if !s.gate.drain(wait) {
+		return false
+	}
+	s.resetFileSystem()
+	s.dirty = false
+	return true
+}
