@@ -7,14 +7,14 @@ import (
 	"path/filepath"
 )
 
-// foreignProgram returns how to run a program of another Debian release, unpacked in tree: in a
-// mount namespace of its own, where /usr is the tree's. So it finds its loader, libraries, data
+// foreignProgram returns how to run a program of another Debian release, unpacked in tree, by
+// its path below /usr: in a mount namespace of its own, where /usr is the tree's. So it finds its loader, libraries, data
 // and modules where it was built to look for them, and the machine's own stay as they are.
-func foreignProgram(tree, name string) []string {
+func foreignProgram(tree, path string) []string {
 	args := []string{"unshare", "--mount"}
 	if os.Geteuid() != 0 {
 		args = append(args, "--map-root-user")
 	}
 	const enter = `mount --bind "$1" /usr && shift && exec "$@"`
-	return append(args, "sh", "-c", enter, "sh", filepath.Join(tree, "usr"), "/usr/bin/"+name)
+	return append(args, "sh", "-c", enter, "sh", filepath.Join(tree, "usr"), "/usr/"+path)
 }

@@ -38,15 +38,15 @@ var (
 )
 
 func qemuBundle(name string, suites []string) debs.Bundle {
-	return debs.Bundle{Name: name, Suites: suites, Packages: []string{"qemu-system-x86"}, Closure: true}
+	return debs.Bundle{Name: name, Suites: suites, Packages: []string{"qemu-system-x86"}}
 }
 
 func kernelBundle(name string, suites []string) debs.Bundle {
-	return debs.Bundle{Name: name, Suites: suites, Meta: "linux-image-cloud-amd64", MetaPrefix: "linux-image-"}
+	return debs.Bundle{Name: name, Suites: suites, Packages: []string{"linux-image-cloud-amd64"}, Prefix: "linux-"}
 }
 
 func umlBundle(name string, suites []string) debs.Bundle {
-	return debs.Bundle{Name: name, Suites: suites, Packages: []string{"user-mode-linux"}, Closure: true}
+	return debs.Bundle{Name: name, Suites: suites, Packages: []string{"user-mode-linux"}}
 }
 
 var machines = map[Kind]machine{
@@ -65,8 +65,7 @@ var rootBundle = debs.Bundle{
 		"acl", "attr", "bash", "coreutils", "dash", "diffutils", "findutils", "fio", "git",
 		"grep", "mount", "procps", "sed", "sqlite3", "util-linux",
 	},
-	Closure: true,
-	Finish:  finishRoot,
+	Finish: finishRoot,
 }
 
 // finishRoot adds what packages' installation scripts would have made.

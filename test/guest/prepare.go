@@ -81,14 +81,14 @@ func makeKit(cache string, k Kind, m machine, say func(string, ...any)) (*kit, e
 	if kit.program, err = openOnce(cache, m.program, say); err != nil {
 		return nil, err
 	}
-	setup := proto.Setup{RootType: "hostfs", RootOpts: root, Channel: "/dev/tty1"}
+	setup := proto.Setup{RootDev: "none", RootType: "hostfs", RootOpts: root, Channel: "/dev/tty1"}
 	modules := kit.program
 	if !k.IsUML() {
 		setup.RootDev, setup.RootType, setup.RootOpts, setup.Channel = "/dev/vda", "ext4", "", "/dev/ttyS1"
 		if modules, err = openOnce(cache, m.kernel, say); err != nil {
 			return nil, err
 		}
-		if kit.kernel, err = onlyMatch(filepath.Join(modules, "boot/vmlinuz-*")); err != nil {
+		if kit.kernel, err = kernelImage(modules); err != nil {
 			return nil, err
 		}
 		if kit.image, err = rootImage(cache, root, say); err != nil {
@@ -177,7 +177,7 @@ var guestModules = []string{"virtio_pci", "virtio_blk", "virtio_console", "fuse"
 
 // buildInitrd writes the first root of a guest into this process's directory.
 func buildInitrd(name, modules string, s proto.Setup) (string, error) {
-	tools, err := buildTools()
+	bin, err := buildTools()
 	if err != nil {
 		return "", err
 	}
@@ -185,7 +185,7 @@ func buildInitrd(name, modules string, s proto.Setup) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(filepath.Dir(tools), name+".cpio")
+	file := filepath.Join(filepath.Dir(bin), name+".cpio")
 	f, err := os.Create(file)
 	if err != nil {
 		return "", err
@@ -198,9 +198,9 @@ func buildInitrd(name, modules string, s proto.Setup) (string, error) {
 		err = errors.Join(err, c.file(p, 0o644, m.data))
 	}
 	text, jerr := json.Marshal(s)
-	err = errors.Join(err, jerr, c.file("setup.json", 0o644, text), c.copy("init", filepath.Join(tools, "agent")))
-	for _, t := range toolNames() {
-		err = errors.Join(err, c.copy("tools/"+t, filepath.Join(tools, t)))
+	err = errors.Join(err, jerr, c.file("setup.json", 0o644, text), c.copy("init", filepath.Join(bin, "agent")))
+	for _, t := range tools {
+		err = errors.Join(err, c.copy("tools/"+t.name, filepath.Join(bin, t.name)))
 	}
 	for _, d := range []string{"dev", "newroot", "proc", "sys"} {
 		err = errors.Join(err, c.dir(d))
@@ -208,13 +208,18 @@ func buildInitrd(name, modules string, s proto.Setup) (string, error) {
 	return file, errors.Join(err, c.close(), f.Close())
 }
 
-func onlyMatch(pattern string) (string, error) {
-	m, err := filepath.Glob(pattern)
-	if err != nil {
-		return "", err
+// kernelImage finds the kernel in its unpacked packages: Debian 14 keeps it beside the modules.
+func kernelImage(tree string) (string, error) {
+	var all []string
+	for _, pattern := range []string{"boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"} {
+		m, err := filepath.Glob(filepath.Join(tree, pattern))
+		if err != nil {
+			return "", err
+		}
+		all = append(all, m...)
 	}
-	if len(m) != 1 {
-		return "", fmt.Errorf("%s: %d files, not 1", pattern, len(m))
+	if len(all) != 1 {
+		return "", fmt.Errorf("%s: %d kernels, not 1", tree, len(all))
 	}
-	return m[0], nil
+	return all[0], nil
 }

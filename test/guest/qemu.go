@@ -23,7 +23,7 @@ func qemuArgs(k *kit, s Spec) []string {
 	if accel == "" {
 		accel = "tcg,thread=multi"
 	}
-	args := foreignProgram(k.program, "qemu-system-x86_64")
+	args := foreignProgram(k.program, "bin/qemu-system-x86_64")
 	add := func(a ...string) { args = append(args, a...) }
 	add("-nodefaults", "-no-user-config", "-display", "none", "-accel", accel,
 		"-machine", "pc,memory-backend=ram,vmport=off", "-smp", fmt.Sprint(s.CPUs),

@@ -11,37 +11,39 @@ import (
 	"sync"
 )
 
-const module_ = "github.com/virtiofsd-go/virtiofsd-go/"
-
-// tools are the programs of this module that run in guests, or beside them, and how the go
-// command builds each.
-var tools = map[string][]string{
-	"agent":     {"build", "-ldflags=-s -w", "-o"},
-	"posixtest": {"test", "-c", "-ldflags=-s -w", "-o"},
+// tool is a program of this module that runs in guests or beside them.
+type tool struct {
+	name  string
+	pkg   string   // import path within the module
+	build []string // arguments of the go command before the output file
+	guest bool     // it runs in guests
 }
 
-var toolPackages = map[string]string{
-	"agent":     "test/guest/agent",
-	"posixtest": "test/guest/posix",
+const modulePath = "github.com/virtiofsd-go/virtiofsd-go/"
+
+var tools = []tool{
+	{"agent", "test/guest/agent", []string{"build", "-ldflags=-s -w", "-o"}, true},
+	{"posixtest", "test/guest/posix", []string{"test", "-c", "-ldflags=-s -w", "-o"}, true},
 }
 
-func toolNames() []string {
-	return slices.Sorted(func(yield func(string) bool) {
-		for n := range tools {
-			if !yield(n) {
-				return
-			}
-		}
-	})
-}
+// daemonTool is the program that all this is about.
+var daemonTool = tool{"virtiofsd-go", "cmd/virtiofsd-go", []string{"build", "-o"}, false}
 
-// WorkDir returns the directory of this process for files that live as long as it does. It is
-// made on first use and removed by RemoveWorkDir.
-var WorkDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "virtiofsd-go-") })
+// workDir is this process's directory for files that live as long as it does; made on first use.
+var workDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "virtiofsd-go-") })
+
+// CleanUp removes what this process has built. No guest may run any more.
+func CleanUp() error {
+	dir, err := workDir()
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
 
 // buildTools builds the static programs for guests and returns their directory.
 var buildTools = sync.OnceValues(func() (string, error) {
-	work, err := WorkDir()
+	work, err := workDir()
 	if err != nil {
 		return "", err
 	}
@@ -49,17 +51,17 @@ var buildTools = sync.OnceValues(func() (string, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
-	for _, name := range toolNames() {
-		args := append(slices.Clone(tools[name]), filepath.Join(dir, name), module_+toolPackages[name])
-		if err := goTool(args...); err != nil {
+	for _, t := range tools {
+		if err := t.buildIn(dir); err != nil {
 			return "", err
 		}
 	}
 	return dir, nil
 })
 
-// goTool runs the go command for a static linux/amd64 program.
-func goTool(args ...string) error {
+// buildIn builds the tool as a static linux/amd64 program in dir.
+func (t tool) buildIn(dir string) error {
+	args := append(slices.Clone(t.build), filepath.Join(dir, t.name), modulePath+t.pkg)
 	cmd := exec.Command("go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -13,7 +13,7 @@ const virtioIDFS = 26
 // umlArgs returns the command that runs user-mode Linux with spec's devices. Descriptor 3 is the
 // agent's line. The kernel learns a device's tag from the daemon, which must be told it.
 func umlArgs(k *kit, s Spec, dir string) ([]string, error) {
-	args := foreignProgram(k.program, "linux.uml")
+	args := foreignProgram(k.program, "bin/linux.uml")
 	args = append(args, fmt.Sprintf("mem=%dM", s.Mem), "initrd="+k.initrd,
 		"con=null", "con0=null,fd:1", "con1=fd:3", "ssl=null",
 		"uml_dir="+dir, "umid=guest", "loglevel=5", "panic=0")

@@ -82,22 +82,14 @@ func setUp(s proto.Setup) error {
 			return err
 		}
 	}
-	src := s.RootDev
-	if src == "" {
-		src = "none"
-	}
-	tools := mount{"/tools", newRoot + "/tools", "", unix.MS_BIND, ""}
-	if s.Tools != "" {
-		tools = mount{"none", newRoot + "/tools", "hostfs", unix.MS_RDONLY, s.Tools}
-	}
 	return mountAll([]mount{
-		{src, newRoot, s.RootType, unix.MS_RDONLY, s.RootOpts},
+		{s.RootDev, newRoot, s.RootType, unix.MS_RDONLY, s.RootOpts},
 		{"/dev", newRoot + "/dev", "", unix.MS_BIND, ""},
 		{"/proc", newRoot + "/proc", "", unix.MS_BIND, ""},
 		{"/sys", newRoot + "/sys", "", unix.MS_BIND, ""},
 		{"tmp", newRoot + "/tmp", "tmpfs", 0, "mode=1777"},
 		{"mnt", newRoot + "/mnt", "tmpfs", 0, "mode=755"},
-		tools,
+		{"/tools", newRoot + "/tools", "", unix.MS_BIND, ""},
 	})
 }
 

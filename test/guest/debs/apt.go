@@ -71,7 +71,6 @@ func (a *apt) run(tool string, args ...string) (string, error) {
 		all = append(all, "-o", o)
 	}
 	cmd := exec.Command(tool, append(all, args...)...)
-	cmd.Dir = filepath.Join(a.dir, "archives") // apt-get download writes where it stands
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -81,36 +80,12 @@ func (a *apt) run(tool string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// real returns the package that a metapackage such as linux-image-cloud-amd64 stands for: the
-// first of its dependencies that starts with prefix.
-func (a *apt) real(meta, prefix string) (string, error) {
-	// One stanza only: apt-cache show lists older suites' candidates after the chosen one.
-	out, err := a.run("apt-cache", "show", "--no-all-versions", meta)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.SplitSeq(out, "\n") {
-		deps, ok := strings.CutPrefix(line, "Depends: ")
-		if !ok {
-			continue
-		}
-		for d := range strings.SplitSeq(deps, ", ") {
-			if name := strings.Fields(d)[0]; strings.HasPrefix(name, prefix) {
-				return name, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("%s depends on no package %s*", meta, prefix)
-}
-
-// download brings packages, with their dependencies when closure is set, and returns the files.
-func (a *apt) download(packages []string, closure bool) ([]string, error) {
-	args := []string{"download"}
-	if closure {
-		args = []string{"install", "--yes", "--download-only"}
-	}
-	if _, err := a.run("apt-get", append(args, packages...)...); err != nil {
+// download brings packages, with everything they depend on, and returns the files whose names
+// start with prefix.
+func (a *apt) download(packages []string, prefix string) ([]string, error) {
+	args := append([]string{"install", "--yes", "--download-only"}, packages...)
+	if _, err := a.run("apt-get", args...); err != nil {
 		return nil, err
 	}
-	return filepath.Glob(filepath.Join(a.dir, "archives", "*.deb"))
+	return filepath.Glob(filepath.Join(a.dir, "archives", prefix+"*.deb"))
 }

@@ -16,19 +16,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
-// Bundle names packages that are unpacked together into one directory.
+// Bundle names packages that are unpacked, with what they depend on, into one directory.
 type Bundle struct {
 	Name     string   // directory name in the cache
 	Suites   []string // Debian suites to take packages from; the last one wins
 	Packages []string // package names
-	Closure  bool     // with everything they depend on
-	// Meta, when set, is a metapackage; the package unpacked is its dependency that starts with
-	// MetaPrefix.
-	Meta, MetaPrefix string
+	Prefix   string   // unpack only packages whose names start so
 	// Finish, when set, completes the unpacked directory before it is sealed.
 	Finish func(dir string) error
 }
@@ -73,15 +69,7 @@ func fetch(cache, dir string, b Bundle, say func(string, ...any)) error {
 	if err != nil {
 		return err
 	}
-	packages := b.Packages
-	if b.Meta != "" {
-		p, err := a.real(b.Meta, b.MetaPrefix)
-		if err != nil {
-			return err
-		}
-		packages = append(slices.Clone(packages), p)
-	}
-	files, err := a.download(packages, b.Closure)
+	files, err := a.download(b.Packages, b.Prefix)
 	if err != nil {
 		return err
 	}

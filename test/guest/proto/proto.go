@@ -9,10 +9,9 @@ package proto
 // before it listens.
 type Setup struct {
 	Modules  []string // kernel modules to load, in this order; paths in the initramfs
-	RootDev  string   // device or, for hostfs, nothing
+	RootDev  string   // device; for hostfs, none
 	RootType string   // file system type of the root that commands run in
 	RootOpts string   // mount options of the root
-	Tools    string   // hostfs path of the test programs; empty: the initramfs holds them in /tools
 	Channel  string   // device of the serial line
 }
 

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// readyLine is what this daemon and its peers print when a VMM can connect.
+const readyLine = "Waiting for vhost-user socket connection..."
+
+// daemonTime is how long a daemon may take to get ready and to end.
+const daemonTime = 20 * time.Second
+
+// Daemon is a running virtio-fs daemon that serves one socket. Close must be called.
+type Daemon struct {
+	Socket string
+	dir    string
+	proc   *process
+	log    *daemonLog
+}
+
+// daemonLog keeps what a daemon prints.
+type daemonLog struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	ready chan struct{} // closed when readyLine has come
+	seen  bool
+}
+
+// Write implements io.Writer.
+func (l *daemonLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	if !l.seen && strings.Contains(l.text.String(), readyLine) {
+		l.seen = true
+		close(l.ready)
+	}
+	return len(p), nil
+}
+
+func (l *daemonLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// buildDaemon builds the daemon once a process.
+var buildDaemon = sync.OnceValues(func() (string, error) {
+	dir, err := workDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, daemonTool.name), daemonTool.buildIn(dir)
+})
+
+// StartDaemon builds the daemon and starts it on shared with further arguments. Its tag, which
+// only user-mode Linux asks it for, is "share".
+func StartDaemon(shared string, args ...string) (*Daemon, error) {
+	bin, err := buildDaemon()
+	if err != nil {
+		return nil, err
+	}
+	return startDaemon(func(socket string) []string {
+		return append([]string{bin, "--socket-path=" + socket, "--shared-dir=" + shared, "--tag=share"}, args...)
+	})
+}
+
+func startDaemon(argv func(socket string) []string) (*Daemon, error) {
+	dir, err := os.MkdirTemp("", "vfsgo-daemon-")
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{Socket: filepath.Join(dir, "sock"), dir: dir, log: &daemonLog{ready: make(chan struct{})}}
+	d.proc, err = spawn(argv(d.Socket), d.log, nil, nil)
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	select {
+	case <-d.log.ready:
+		return d, nil
+	case <-d.proc.done:
+		err = fmt.Errorf("the daemon ended: %w", errors.Join(d.proc.err, ErrGone))
+	case <-time.After(daemonTime):
+		err = fmt.Errorf("the daemon is not ready after %v", daemonTime)
+	}
+	d.Close()
+	return nil, fmt.Errorf("%w\n%s", err, d.Log())
+}
+
+// Log returns what the daemon has printed.
+func (d *Daemon) Log() string { return d.log.String() }
+
+// Pid returns the daemon's process id.
+func (d *Daemon) Pid() int { return d.proc.cmd.Process.Pid }
+
+// Wait waits until the daemon has ended by itself and returns how it did: nil for status 0.
+func (d *Daemon) Wait() error {
+	select {
+	case <-d.proc.done:
+		return d.proc.err
+	case <-time.After(daemonTime):
+		return fmt.Errorf("the daemon still runs after %v", daemonTime)
+	}
+}
+
+// Stop asks the daemon to end and returns how it did.
+func (d *Daemon) Stop() error {
+	if err := d.proc.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return d.Wait()
+}
+
+// Close kills the daemon if it still runs and removes its files.
+func (d *Daemon) Close() {
+	d.proc.kill()
+	os.RemoveAll(d.dir)
+}
