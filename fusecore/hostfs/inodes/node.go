@@ -10,8 +10,13 @@ type Node struct {
 	fd   int32
 }
 
-// FD is an O_PATH fd of the file, owned by the table.
-func (n Node) FD() int { return int(n.fd) }
+// FD is an O_PATH fd of the file, owned by the table; -1 of the zero Node.
+func (n Node) FD() int {
+	if n.t == nil {
+		return -1
+	}
+	return int(n.fd)
+}
 
 // ID is the file's node id.
 func (n Node) ID() ID { return n.t.records[n.slot].id(n.slot) }

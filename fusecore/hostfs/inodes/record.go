@@ -34,7 +34,7 @@ const (
 	bitFD   = 1 << 28
 	bitUsed = 1 << 29
 	bitLive = 1 << 30
-	genMask = ^uint64(0) << 32
+	genMask = 0xffffffff_00000000
 )
 
 // form says how a record can be reopened.
