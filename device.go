@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtiofs
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore"
+	"github.com/virtiofsd-go/virtiofsd-go/vhostuser"
+	"github.com/virtiofsd-go/virtiofsd-go/virtqueue"
+	"github.com/virtiofsd-go/virtiofsd-go/virtqueue/guestmem"
+)
+
+// Feature bits of every virtio device that this one offers (virtio 1.2 section 6).
+const (
+	featureIndirectDesc uint64 = 1 << 28 // VIRTIO_F_INDIRECT_DESC
+	featureEventIdx     uint64 = 1 << 29 // VIRTIO_F_EVENT_IDX
+	featureVersion1     uint64 = 1 << 32 // VIRTIO_F_VERSION_1
+)
+
+// tagSize is the size of struct virtio_fs_config.tag, zero padded (virtio 1.2 section 5.11.4).
+const tagSize = 36
+
+// guestLogLines bounds the log lines of one kind that a guest can cause in a second.
+const guestLogLines = 5
+
+// device is the virtio-fs device of one connection: the vhostuser.Device that starts a
+// loop for each queue, and the virtqueue.Handler that gives their requests to the
+// session. Queue 0 is hiprio, the others are request queues (virtio 1.2 section 5.11.2);
+// all are served alike.
+//
+// loops belongs to the connection's goroutine; the rest is fixed after newDevice and
+// safe for concurrent use.
+type device struct {
+	mem     *guestmem.Memory
+	session *fusecore.Session
+	workers workers
+	config  []byte
+	fail    context.CancelCauseFunc // ends the connection
+
+	// guestLog takes what a guest can provoke: of equal lines, guestLogLines a second.
+	guestLog *zap.Logger
+
+	loops [1 + MaxRequestQueues]*virtqueue.Loop
+}
+
+func newDevice(mem *guestmem.Memory, fs fuse.RawFileSystem, o Options, fail context.CancelCauseFunc) *device {
+	if o.Fuse.Logger == nil {
+		o.Fuse.Logger = o.logger()
+	}
+	d := &device{
+		mem:     mem,
+		session: fusecore.NewSession(fs, o.Fuse),
+		config:  o.configSpace(),
+		fail:    fail,
+		guestLog: o.logger().WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+			return zapcore.NewSamplerWithOptions(c, time.Second, guestLogLines, 0)
+		})),
+	}
+	d.workers.init(o.Workers, d.carryOut)
+	return d
+}
+
+// configSpace is struct virtio_fs_config: char tag[36], le32 num_request_queues.
+func (o *Options) configSpace() []byte {
+	if o.Tag == "" {
+		return nil
+	}
+	b := make([]byte, tagSize+4)
+	copy(b, o.Tag)
+	binary.LittleEndian.PutUint32(b[tagSize:], uint32(max(o.Queues, 1)))
+	return b
+}
+
+func (d *device) Features() uint64 { return featureVersion1 | featureIndirectDesc | featureEventIdx }
+func (d *device) NumQueues() int   { return len(d.loops) }
+func (d *device) Config() []byte   { return d.config }
+
+// StartQueue starts the loop of queue i.
+func (d *device) StartQueue(i int, r vhostuser.Ring) error {
+	log := d.guestLog.With(zap.Int("queue", i))
+	l, err := virtqueue.Start(d.mem, ring(r), d, virtqueue.Options{
+		OnFault:    func(err error) { d.fail(err) },
+		OnBroken:   func(err error) { log.Error("the guest's driver broke the queue, it stands still", zap.Error(err)) },
+		OnBadChain: func(err error) { log.Warn("dropped a malformed request", zap.Error(err)) },
+	})
+	if err != nil {
+		return err
+	}
+	d.loops[i] = l
+	return nil
+}
+
+// UpdateQueue gives a running loop its new eventfds, addresses or log setting.
+func (d *device) UpdateQueue(i int, r vhostuser.Ring) error { return d.loops[i].Update(ring(r)) }
+
+// StopQueue stops the loop of queue i after its requests in flight and returns the
+// next available index.
+func (d *device) StopQueue(i int) uint16 {
+	base := d.loops[i].Stop()
+	d.loops[i] = nil
+	return base
+}
+
+// Reset forgets the guest's session; its queues are stopped.
+func (d *device) Reset() { d.session.Reset() }
+
+func ring(r vhostuser.Ring) virtqueue.Ring {
+	return virtqueue.Ring{
+		Config: virtqueue.Config{
+			Size: r.Size, Desc: r.Desc, Avail: r.Avail, Used: r.Used, Base: r.Base,
+			EventIdx: r.Features&featureEventIdx != 0,
+			LogUsed:  r.LogUsed, LogAddr: r.LogAddr,
+		},
+		Kick: r.Kick, Call: r.Call, Err: r.Err,
+	}
+}
+
+// Handle carries out one request on its queue's loop, or hands it to a worker if it
+// may block, so that one slow request never stands in front of others.
+func (d *device) Handle(c *virtqueue.Chain) {
+	r, ok := c.Data.(*fusecore.Request)
+	if !ok {
+		r = new(fusecore.Request)
+		c.Data = r
+	}
+	r.In, r.Out = c.Readable, c.Writable
+	n, again := d.session.Handle(r, true)
+	if again {
+		d.workers.submit(c)
+		return
+	}
+	c.Done(n)
+}
+
+// carryOut is Handle's second half, on a worker. If the VMM takes the memory away
+// meanwhile, the request is dropped and the connection ends.
+func (d *device) carryOut(c *virtqueue.Chain) {
+	n := 0
+	err := guestmem.Guard(func() { n, _ = d.session.Handle(c.Data.(*fusecore.Request), false) })
+	if err != nil {
+		d.fail(err)
+		n = 0
+	}
+	c.Done(n)
+}
