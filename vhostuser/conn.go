@@ -64,6 +64,7 @@ func NewConn(sock *net.UnixConn, mem *guestmem.Memory, d Device, opt Options) *C
 	for i := range c.rings {
 		c.rings[i] = newRing()
 	}
+	c.trace.device(d)
 	return c
 }
 

@@ -87,9 +87,10 @@ func (c *Conn) follow(i int) error {
 func (c *Conn) start(i int) error {
 	r := &c.rings[i]
 	next, err := c.resolve(r)
-	if err == nil {
-		err = c.dev.StartQueue(i, next)
+	if err != nil {
+		return err
 	}
+	err = c.dev.StartQueue(i, next)
 	c.trace.deviceRing("StartQueue", i, next, err)
 	if err != nil {
 		return err

@@ -19,7 +19,8 @@ import (
 //	= StopQueue 0 base=57                         a call of the device
 //	! payload has the wrong size                  the message was refused
 //	> EOF                                         the front-end has hung up
-//	# anything                                    a comment
+//	# device: queues=2 features=0x130000000 config=none    first line: what is served
+//	# anything else                               a comment
 //
 // Payload fields come in wire order under the names of the layouts below; what a layout does
 // not cover follows as raw=hex. File descriptors are told by what they are: mem:SIZE for a
@@ -136,6 +137,17 @@ func newTracer(w io.Writer) *tracer {
 		return nil
 	}
 	return &tracer{w}
+}
+
+func (t *tracer) device(d Device) {
+	if t == nil {
+		return
+	}
+	config := "none"
+	if b := d.Config(); b != nil {
+		config = fmt.Sprintf("%x", b)
+	}
+	fmt.Fprintf(t.w, "# device: queues=%d features=%#x config=%s\n", d.NumQueues(), d.Features(), config)
 }
 
 func (t *tracer) request(m *message) {
