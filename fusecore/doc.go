@@ -23,8 +23,8 @@
 // # Concurrency
 //
 // Handle may be called by any number of goroutines, each with its own Request. All requests
-// that are inside the file system are linked into the gate (gate.go), which is how INTERRUPT
+// that are inside the file system are linked into inflight (inflight.go), which is how INTERRUPT
 // finds them and how INIT and DESTROY wait for them before they reset the file system. Lock
-// order: Session.control, then a gate shard's lock. No lock is held while the file system is
-// called, except control during its Reset.
+// order: Session.control, then the lock of a shard of inflight. No lock is held while the file
+// system is called, except control during its Reset and InitFlags.
 package fusecore

@@ -63,7 +63,7 @@ func handleInit(s *Session, r *Request) fuse.Status {
 	s.control.Lock()
 	defer s.control.Unlock()
 	resets := s.resets.Load()
-	s.live.Store(nil)
+	s.end()
 	s.wipe(true)
 
 	out := replyAs[fuse.InitOut](r)
@@ -120,7 +120,7 @@ func (s *Session) negotiate(in *fuse.InitIn, out *fuse.InitOut) *params {
 func handleDestroy(s *Session, _ *Request) fuse.Status {
 	s.control.Lock()
 	defer s.control.Unlock()
-	s.live.Store(nil)
+	s.end()
 	s.wipe(true)
 	return fuse.OK
 }
@@ -128,7 +128,7 @@ func handleDestroy(s *Session, _ *Request) fuse.Status {
 // handleInterrupt cancels the request that its argument names. Success has no reply; EAGAIN
 // tells the guest that the request is not there (yet), as fuse.rst wants it.
 func handleInterrupt(s *Session, r *Request) fuse.Status {
-	if s.gate.cancelUnique(argsAs[fuse.InterruptIn](r).Unique) {
+	if s.inflight.cancelUnique(argsAs[fuse.InterruptIn](r).Unique) {
 		r.silent = true
 		return fuse.OK
 	}

@@ -26,6 +26,14 @@ const (
 	attrName                 // the name of an xattr
 )
 
+// tooLong is the error for a name above the limit.
+func (k nameKind) tooLong() fuse.Status {
+	if k == attrName {
+		return errAttrName
+	}
+	return errNameTooLong
+}
+
 // decodeNames reads the names of the request and checks them: the one place for all operations
 // but SYMLINK and SETXATTR, whose handlers use the same checks.
 func (r *Request) decodeNames(borrow bool) fuse.Status {
@@ -34,7 +42,7 @@ func (r *Request) decodeNames(borrow bool) fuse.Status {
 	}
 	raw, ok := r.rest(r.names[:])
 	if !ok {
-		return errNameTooLong
+		return r.op.names.tooLong()
 	}
 	first, raw, ok := cutName(raw)
 	if !ok {

@@ -18,6 +18,7 @@ type Request struct {
 	op     *operation
 	params *params // the session that the request belongs to; nil: none
 	in     cursor  // what has not been decoded yet
+	size   int     // bytes in In
 	room   int     // bytes in Out
 	inline bool    // must not block
 	again  bool    // set by a handler that would block
@@ -48,7 +49,7 @@ func (r *Request) cancel() <-chan struct{} { return r.flight.cancel }
 // there is nobody to answer, and start returns false.
 func (r *Request) start(inline bool) bool {
 	r.in = newCursor(r.In)
-	r.room = 0
+	r.size, r.room = r.in.left, 0
 	for _, s := range r.Out {
 		r.room += len(s)
 	}
@@ -59,7 +60,7 @@ func (r *Request) start(inline bool) bool {
 	r.args = argBuf{}
 
 	const uniqueEnd = 16
-	n := min(r.in.left, inHeaderSize)
+	n := min(r.size, inHeaderSize)
 	r.in.read(r.args.bytes()[:n])
 	r.op = lookupOperation(Opcode(r.header().Opcode))
 	return n >= uniqueEnd
@@ -68,14 +69,14 @@ func (r *Request) start(inline bool) bool {
 // checkLength compares the header's length with what the guest supplied. Bytes beyond it are
 // not part of the request: Unikraft hands over its whole name buffer. What it claims too much
 // is an error, except for READ, where the Windows driver adds the bytes that it wants to read.
-func (r *Request) checkLength(supplied int) fuse.Status {
+func (r *Request) checkLength() fuse.Status {
 	length := int64(r.header().Length)
 	switch {
-	case supplied < inHeaderSize || length < int64(inHeaderSize):
+	case r.size < inHeaderSize || length < int64(inHeaderSize):
 		return errMalformed
 	case r.op.anyLength:
 		return fuse.OK
-	case length > int64(supplied):
+	case length > int64(r.size):
 		return errMalformed
 	}
 	r.in.limit(int(length) - inHeaderSize)

@@ -46,14 +46,14 @@ func (o Options) withDefaults() Options {
 // Session serves one file system to one guest. It outlives what a guest calls a mount: INIT
 // begins anew, DESTROY ends. All methods may be called by any goroutine.
 type Session struct {
-	fs   fuse.RawFileSystem
-	has  extras
-	opts Options
-	log  *zap.Logger
-	gate *gate
+	fs       fuse.RawFileSystem
+	has      extras
+	opts     Options
+	log      *zap.Logger
+	inflight *inflight
 
 	// live is what the last INIT agreed on; nil without a session. A request that loaded
-	// other params than are live when it enters the file system is too late.
+	// other params than are live once it is in flight is too late.
 	live   atomic.Pointer[params]
 	resets atomic.Uint64 // calls of Reset, so that INIT sees one that comes meanwhile
 
@@ -72,7 +72,7 @@ type params struct {
 // own file systems answer ENOSYS to notifications as long as they got none.
 func NewSession(fs fuse.RawFileSystem, o Options) *Session {
 	o = o.withDefaults()
-	return &Session{fs: fs, has: findExtras(fs), opts: o, log: o.Logger, gate: newGate()}
+	return &Session{fs: fs, has: findExtras(fs), opts: o, log: o.Logger, inflight: newInflight()}
 }
 
 // Handle carries out r and returns the length of its reply in bytes, 0 for requests that have
@@ -99,7 +99,7 @@ func (s *Session) Handle(r *Request, inline bool) (written int, again bool) {
 // handle is Handle without the reply.
 func (s *Session) handle(r *Request) fuse.Status {
 	r.silent = r.op.noReply
-	if st := r.checkLength(r.in.left + inHeaderSize); !st.Ok() {
+	if st := r.checkLength(); !st.Ok() {
 		return st
 	}
 	if r.room < outHeaderSize && !r.op.noReply && !r.op.anyRoom {
@@ -108,6 +108,13 @@ func (s *Session) handle(r *Request) fuse.Status {
 	r.params = s.live.Load()
 	if r.params == nil && !r.op.control {
 		return errNoSession
+	}
+	if r.inline && r.op.blocks == always {
+		// INIT and DESTROY. Workers may all be taken by requests of the session that they
+		// end, so it ends now.
+		s.end()
+		r.again = true
+		return fuse.OK
 	}
 	if r.inline && s.mayBlock(r) {
 		r.again = true
@@ -122,13 +129,17 @@ func (s *Session) handle(r *Request) fuse.Status {
 	return s.enter(r)
 }
 
-// enter calls the file system once the gate is open.
+// end lets no request but INIT into the file system any more and cancels those inside.
+func (s *Session) end() {
+	s.live.Store(nil)
+	s.inflight.cancelAll()
+}
+
+// enter calls the file system unless the session has ended. A session ends first and cancels
+// what is in flight then, so a request that still sees it live is cancelled and waited for.
 func (s *Session) enter(r *Request) fuse.Status {
-	if !s.gate.enter(r, r.header().Unique, !r.inline) {
-		r.again = true
-		return fuse.OK
-	}
-	defer s.gate.leave(r)
+	s.inflight.enter(r, r.header().Unique)
+	defer s.inflight.leave(r)
 	if s.live.Load() != r.params {
 		return errNoSession
 	}
@@ -140,8 +151,6 @@ func (s *Session) mayBlock(r *Request) bool {
 	switch r.op.blocks {
 	case never:
 		return false
-	case always:
-		return true
 	case ifFileSystemSays:
 		return s.has.blocking != nil && s.has.blocking.MayBlock(uint32(r.op.code))
 	case tryFirst:
@@ -155,7 +164,7 @@ func (s *Session) mayBlock(r *Request) bool {
 // Interrupt cancels every request that is inside the file system now. Requests that enter later
 // are not touched: who shuts down calls it when no more requests come.
 func (s *Session) Interrupt() {
-	s.gate.cancelAll()
+	s.inflight.cancelAll()
 }
 
 // Reset ends the session as DESTROY does, on behalf of the device: what is in flight is
@@ -163,8 +172,7 @@ func (s *Session) Interrupt() {
 // once when nothing is in flight, else as soon as that is so.
 func (s *Session) Reset() {
 	s.resets.Add(1)
-	s.live.Store(nil)
-	s.gate.cancelAll()
+	s.end()
 	if s.control.TryLock() {
 		done := s.wipe(false)
 		s.control.Unlock()
@@ -182,15 +190,12 @@ func (s *Session) Reset() {
 }
 
 // wipe resets the file system when nobody is inside, or, with wait, waits for that. It reports
-// whether it did. control is held and live is nil.
+// whether it did. control is held and the session has ended.
 func (s *Session) wipe(wait bool) bool {
 	if !s.dirty {
 		return true
 	}
-	s.gate.close()
-	defer s.gate.open()
-	s.gate.cancelAll()
-	if !s.gate.drain(wait) {
+	if !s.inflight.drain(wait) {
 		return false
 	}
 	s.resetFileSystem()

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// GetAttr reads attributes: through the handle if the guest names one, which also works for a
+// file that no node leads to any more.
+func (fs *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	t, err := fs.target(in.NodeId, in.Fh(), in.Flags()&fuse.FUSE_GETATTR_FH != 0)
+	if err != nil {
+		return status(err)
+	}
+	defer t.release()
+	return status(fs.attr(t.fd, out))
+}
+
+func (fs *FS) attr(fd int, out *fuse.AttrOut) error {
+	var st unix.Statx_t
+	if err := statFD(fd, &st); err != nil {
+		return err
+	}
+	fillAttr(&out.Attr, &st)
+	out.SetTimeout(fs.policy.timeout)
+	return nil
+}
+
+// Access checks the mode bits against the caller's ids, without his further groups: a guest that
+// checks permissions itself (all Linux guests on virtio-fs) never asks.
+func (fs *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
+	if fs.cfg.ReadOnly && in.Mask&fuse.W_OK != 0 {
+		return fuse.EROFS
+	}
+	n, err := fs.node(in.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer n.Release()
+	var st unix.Statx_t
+	if err := statFD(n.FD(), &st); err != nil {
+		return status(err)
+	}
+	return mayAccess(&st, in.Uid, in.Gid, in.Mask)
+}
+
+func mayAccess(st *unix.Statx_t, uid, gid, mask uint32) fuse.Status {
+	mode := uint32(st.Mode)
+	var granted uint32
+	switch {
+	case uid == 0:
+		granted = fuse.R_OK | fuse.W_OK
+		if mode&0o111 != 0 || mode&unix.S_IFMT == unix.S_IFDIR {
+			granted |= fuse.X_OK
+		}
+	case uid == st.Uid:
+		granted = mode >> 6
+	case gid == st.Gid:
+		granted = mode >> 3
+	default:
+		granted = mode
+	}
+	if mask & ^granted & 7 != 0 {
+		return fuse.EACCES
+	}
+	return fuse.OK
+}
+
+// Statx is GetAttr with the birth time and the file system's attribute bits.
+func (fs *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+	t, err := fs.target(in.NodeId, in.Fh, in.GetattrFlags&fuse.FUSE_GETATTR_FH != 0)
+	if err != nil {
+		return status(err)
+	}
+	defer t.release()
+	const known = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+	// Bits that speak of the host's mounts and mappings say nothing in the guest.
+	const hidden = unix.STATX_ATTR_MOUNT_ROOT | unix.STATX_ATTR_AUTOMOUNT | unix.STATX_ATTR_DAX
+	var st unix.Statx_t
+	flags := int(in.SxFlags)&unix.AT_STATX_SYNC_TYPE | unix.AT_NO_AUTOMOUNT
+	if err := sys.Statx(t.fd, flags, int(in.SxMask)&known, &st); err != nil {
+		return status(err)
+	}
+	out.Statx.FromStatx(&st)
+	out.Statx.Mask &= known
+	out.Statx.Attributes &^= hidden
+	out.Statx.AttributesMask &^= hidden
+	out.SetTimeout(fs.policy.timeout)
+	return fuse.OK
+}
+
+// StatFs describes the file system that the node lies on.
+func (fs *FS) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	n, err := fs.node(in.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer n.Release()
+	var st unix.Statfs_t
+	for {
+		if err = unix.Fstatfs(n.FD(), &st); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return status(err)
+	}
+	*out = fuse.StatfsOut{
+		Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail,
+		Files: st.Files, Ffree: st.Ffree,
+		Bsize: uint32(st.Bsize), Frsize: uint32(st.Frsize), NameLen: uint32(st.Namelen),
+	}
+	return fuse.OK
+}
+
+func fillAttr(a *fuse.Attr, st *unix.Statx_t) {
+	a.Ino, a.Size, a.Blocks = st.Ino, st.Size, st.Blocks
+	a.Atime, a.Atimensec = uint64(st.Atime.Sec), st.Atime.Nsec
+	a.Mtime, a.Mtimensec = uint64(st.Mtime.Sec), st.Mtime.Nsec
+	a.Ctime, a.Ctimensec = uint64(st.Ctime.Sec), st.Ctime.Nsec
+	a.Mode, a.Nlink = uint32(st.Mode), st.Nlink
+	a.Uid, a.Gid = st.Uid, st.Gid
+	a.Rdev = encodeDev(st.Rdev_major, st.Rdev_minor)
+	a.Blksize = st.Blksize
+	a.Flags = 0
+}
+
+// encodeDev is new_encode_dev of Linux linux/kdev_t.h, the form of device numbers in FUSE.
+func encodeDev(major, minor uint32) uint32 {
+	return minor&0xff | major<<8 | (minor & ^uint32(0xff))<<12
+}

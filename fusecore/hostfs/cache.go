@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// CacheMode says what a guest may cache. The names and meanings are virtiofsd's --cache.
+type CacheMode string
+
+const (
+	CacheNever    CacheMode = "never"    // nothing: for directories that others change at the same time
+	CacheMetadata CacheMode = "metadata" // names and attributes for long, no data
+	CacheAuto     CacheMode = "auto"     // all, names and attributes for a second
+	CacheAlways   CacheMode = "always"   // all for long: for directories that the guest has for itself
+)
+
+// cachePolicy is what a mode means in FUSE.
+type cachePolicy struct {
+	timeout     time.Duration // of entries and attributes
+	open        uint32        // FOPEN_* of OPEN and CREATE
+	openDir     uint32        // FOPEN_* of OPENDIR
+	readDirPlus bool          // attributes with names are worth sending
+}
+
+const day = 24 * time.Hour
+
+var cachePolicies = map[CacheMode]*cachePolicy{
+	CacheNever:    {timeout: 0, open: fuse.FOPEN_DIRECT_IO},
+	CacheMetadata: {timeout: day, open: fuse.FOPEN_DIRECT_IO, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
+	CacheAuto:     {timeout: time.Second, readDirPlus: true},
+	CacheAlways:   {timeout: day, open: fuse.FOPEN_KEEP_CACHE, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
+}
+
+func (m CacheMode) policy() (*cachePolicy, error) {
+	if m == "" {
+		m = CacheAuto
+	}
+	p, ok := cachePolicies[m]
+	if !ok {
+		return nil, fmt.Errorf("unknown cache mode %q", string(m))
+	}
+	return p, nil
+}

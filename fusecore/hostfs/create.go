@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"strings"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// make runs a call that makes name in a directory, with the caller's ids, and looks the new file up.
+func (fs *FS) make(in *fuse.InHeader, name string, out *fuse.EntryOut, call func(dir int) error) fuse.Status {
+	if fs.cfg.ReadOnly {
+		return fuse.EROFS
+	}
+	dir, err := fs.directory(in.NodeId, name)
+	if err != nil {
+		return status(err)
+	}
+	defer dir.Release()
+	if err := fs.creds.Do(in.Uid, in.Gid, func() error { return call(dir.FD()) }); err != nil {
+		return status(err)
+	}
+	return status(fs.lookup(dir, name, out))
+}
+
+// Mkdir makes a directory.
+func (fs *FS) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	return fs.make(&in.InHeader, name, out, func(dir int) error {
+		return sys.Mkdir(dir, name, in.Mode&0o7777)
+	})
+}
+
+// Mknod makes a regular file, fifo, socket or, where the daemon may, a device.
+func (fs *FS) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	return fs.make(&in.InHeader, name, out, func(dir int) error {
+		return sys.Mknod(dir, name, in.Mode, in.Rdev)
+	})
+}
+
+// Symlink makes a symbolic link with any text; it means something to the guest alone.
+func (fs *FS) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	if strings.IndexByte(target, 0) >= 0 {
+		return fuse.EINVAL
+	}
+	return fs.make(in, name, out, func(dir int) error { return unix.Symlinkat(target, dir, name) })
+}
+
+// openFlags are the guest's open flags that reach the host. Left out: what the guest's kernel
+// has done itself (O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY), O_APPEND, which each write brings
+// along, O_DIRECT and O_NOATIME, which the host may refuse.
+const openFlags = unix.O_ACCMODE | unix.O_TRUNC | unix.O_SYNC | unix.O_DSYNC | unix.O_NONBLOCK
+
+// Create makes and opens a regular file. One that is there is opened, unless the guest said O_EXCL.
+func (fs *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	dir, err := fs.directory(in.NodeId, name)
+	if err != nil {
+		return status(err)
+	}
+	defer dir.Release()
+	if fs.cfg.ReadOnly {
+		if in.Flags&unix.O_EXCL != 0 {
+			return fuse.EROFS
+		}
+		return status(fs.openExisting(in, dir, name, out))
+	}
+	// A name that others make and remove all the time may be there for the one call and gone
+	// for the other.
+	for range createTries {
+		var fd int
+		if fd, err = fs.create(in, dir.FD(), name, unix.O_EXCL|unix.O_NOFOLLOW); err == nil {
+			return status(fs.created(fd, dir, name, out))
+		}
+		if err != unix.EEXIST || in.Flags&unix.O_EXCL != 0 {
+			break
+		}
+		if err = fs.openExisting(in, dir, name, out); err != unix.ENOENT {
+			break
+		}
+	}
+	return status(err)
+}
+
+const createTries = 8
+
+// create opens a new file with the caller's ids; an empty name makes one without a name.
+func (fs *FS) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int, err error) {
+	flags := int(in.Flags)&openFlags | extra
+	mode := in.Mode & 0o7777
+	return fs.withFDs(func() (int, error) {
+		fd := -1
+		err := fs.creds.Do(in.Uid, in.Gid, func() (err error) {
+			if name == "" {
+				fd, err = sys.OpenIn(dir, ".", flags|unix.O_TMPFILE, mode)
+			} else {
+				fd, err = sys.OpenIn(dir, name, flags|unix.O_CREAT, mode)
+			}
+			return err
+		})
+		return fd, err
+	})
+}
+
+// Tmpfile makes and opens a file without a name, which LINK can give one.
+func (fs *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	if fs.cfg.ReadOnly {
+		return fuse.EROFS
+	}
+	dir, err := fs.node(in.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer dir.Release()
+	if dir.Type() != unix.S_IFDIR {
+		return fuse.ENOTDIR
+	}
+	fd, err := fs.create(in, dir.FD(), "", int(in.Flags)&unix.O_EXCL)
+	if err != nil {
+		return status(err)
+	}
+	return status(fs.created(fd, dir, "", out))
+}
+
+// created enters a new file and its handle. It takes fd, open for use, over.
+func (fs *FS) created(fd int, dir inodes.Node, name string, out *fuse.CreateOut) error {
+	path, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, fd, unix.O_PATH) })
+	if err != nil {
+		_ = sys.Close(fd)
+		return err
+	}
+	if err := fs.enter(path, dir, name, &out.EntryOut); err != nil {
+		_ = sys.Close(fd)
+		return err
+	}
+	return fs.createdHandle(fd, out)
+}
+
+// createdHandle enters the handle of a file that was looked up for CREATE; on an error the
+// guest does not get to know the file.
+func (fs *FS) createdHandle(fd int, out *fuse.CreateOut) error {
+	h := &handle{node: out.NodeId, typ: unix.S_IFREG, fd: fd, file: newHostFile(fd)}
+	if err := fs.open.add(h); err != nil {
+		_ = h.file.Close()
+		fs.Forget(out.NodeId, 1)
+		return err
+	}
+	out.Fh, out.OpenFlags = h.id, fs.policy.open
+	return nil
+}
+
+// openExisting is CREATE of a name that is there.
+func (fs *FS) openExisting(in *fuse.CreateIn, dir inodes.Node, name string, out *fuse.CreateOut) error {
+	if err := fs.mayOpen(in.Flags); err != nil {
+		return err
+	}
+	if err := fs.lookup(dir, name, &out.EntryOut); err != nil {
+		if fs.cfg.ReadOnly && err == unix.ENOENT {
+			err = unix.EROFS
+		}
+		return err
+	}
+	fd, err := fs.openNode(out.NodeId, in.Flags)
+	if err != nil {
+		fs.Forget(out.NodeId, 1)
+		return err
+	}
+	return fs.createdHandle(fd, out)
+}
+
+// openNode opens a regular file; the errors for others are those of open(2) with O_NOFOLLOW, and
+// EBADF for devices, fifos and sockets.
+func (fs *FS) openNode(id uint64, flags uint32) (int, error) {
+	n, err := fs.node(id)
+	if err != nil {
+		return -1, err
+	}
+	defer n.Release()
+	switch n.Type() {
+	case unix.S_IFDIR:
+		return -1, unix.EISDIR
+	case unix.S_IFLNK:
+		return -1, unix.ELOOP
+	}
+	return fs.reopen(n, int(flags)&openFlags)
+}

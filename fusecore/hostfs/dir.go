@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"sync"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// dirPosition is where the fd of a directory's handle stands. Offsets are the host's own and mean
+// nothing to us; the guest gets them with each entry and may come back to any of them.
+type dirPosition struct {
+	mu   sync.Mutex
+	off  uint64
+	lost bool // the fd stands somewhere else
+}
+
+// listing is one READDIR or READDIRPLUS.
+type listing struct {
+	fs   *FS
+	h    *handle
+	dir  inodes.Node // the directory, for lookups of READDIRPLUS
+	size int         // of the guest's buffer
+	plus bool
+	out  *fuse.DirEntryList
+}
+
+const listBuf = 32 << 10
+
+var listBufs = sync.Pool{New: func() any { return new([listBuf]byte) }}
+
+// ReadDir lists a directory from an offset on.
+func (fs *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return fs.list(in, out, false)
+}
+
+// ReadDirPlus lists a directory and looks each entry up. An entry whose lookup fails, be it for
+// want of fds, goes without: the guest will look it up itself.
+func (fs *FS) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return fs.list(in, out, true)
+}
+
+func (fs *FS) list(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.Status {
+	h, err := fs.open.directory(in.Fh, in.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer h.release()
+	l := listing{fs: fs, h: h, size: int(in.Size), plus: plus, out: out}
+	if plus {
+		if l.dir, err = fs.node(in.NodeId); err != nil {
+			return status(err)
+		}
+		defer l.dir.Release()
+	}
+	buf := listBufs.Get().(*[listBuf]byte)
+	defer listBufs.Put(buf)
+
+	h.dir.mu.Lock()
+	defer h.dir.mu.Unlock()
+	if err := h.seek(in.Offset, buf[:]); err != nil {
+		return status(err)
+	}
+	return status(l.fill(buf[:]))
+}
+
+// fill reads entries until the guest's buffer is full or the directory ends.
+func (l *listing) fill(buf []byte) error {
+	for {
+		// No more is read from the host than the guest's buffer takes, so the fd stands where
+		// the guest goes on. On the host an entry is at least 24 bytes; it becomes at most 4/3
+		// of its size, or 20/3 with attributes.
+		want := (l.size - len(l.out.Bytes())) * 3 / 4
+		if l.plus {
+			want /= 5
+		}
+		n, err := sys.Getdents(l.h.fd, buf[:max(min(want, len(buf)), 1)])
+		if err == unix.EINVAL && len(l.out.Bytes()) == 0 {
+			n, err = sys.Getdents(l.h.fd, buf) // a long name: it may fit the guest's buffer nevertheless
+		} else if err == unix.EINVAL {
+			return nil // full
+		}
+		if err != nil || n == 0 {
+			return err
+		}
+		if !l.addAll(buf[:n]) {
+			l.h.dir.lost = true
+			if len(l.out.Bytes()) == 0 {
+				return unix.EINVAL // too small for a single entry, as getdents(2) says
+			}
+			return nil
+		}
+	}
+}
+
+// addAll passes entries on and tells whether all found room.
+func (l *listing) addAll(entries []byte) bool {
+	var e sys.Dirent
+	for {
+		rest, ok := e.Next(entries)
+		if !ok {
+			return true
+		}
+		if !l.add(&e) {
+			return false
+		}
+		l.h.dir.off = e.Off
+		entries = rest
+	}
+}
+
+func (l *listing) add(e *sys.Dirent) bool {
+	name := e.String()
+	d := fuse.DirEntry{Mode: uint32(e.Type) << 12, Name: name, Ino: e.Ino, Off: e.Off}
+	if name == ".." && l.h.node == uint64(inodes.Root) {
+		d.Ino = l.fs.host.rootIno
+	}
+	if !l.plus {
+		return l.out.AddDirEntry(d)
+	}
+	entry := l.out.AddDirLookupEntry(d)
+	if entry == nil {
+		return false
+	}
+	if checkName(name) == nil && l.fs.lookup(l.dir, name, entry) == nil {
+		l.out.FixMode(entry.Mode)
+	}
+	return true
+}
+
+// seek brings the directory's fd to an offset that the guest had from an entry.
+func (h *handle) seek(off uint64, buf []byte) error {
+	if off == h.dir.off && !h.dir.lost {
+		return nil
+	}
+	h.dir.lost = true
+	if int64(off) >= 0 {
+		if _, err := unix.Seek(h.fd, int64(off), unix.SEEK_SET); err != nil {
+			return err
+		}
+	} else if err := h.walk(off, buf); err != nil {
+		return err
+	}
+	h.dir.off, h.dir.lost = off, false
+	return nil
+}
+
+// walk reads from the start up to the entry with the offset. There are file systems (NFS servers)
+// whose offsets use all 64 bits; lseek refuses to go there.
+func (h *handle) walk(off uint64, buf []byte) error {
+	if _, err := unix.Seek(h.fd, 0, unix.SEEK_SET); err != nil {
+		return err
+	}
+	var e sys.Dirent
+	for {
+		// One entry at a time, so that the fd stands right behind it.
+		n, err := nextEntry(h.fd, buf)
+		if err != nil {
+			return err
+		}
+		if _, ok := e.Next(buf[:n]); !ok {
+			return unix.EINVAL // no such entry (any more)
+		}
+		if e.Off == off {
+			return nil
+		}
+	}
+}
+
+// nextEntry reads a single entry: the buffer is made no larger than it takes.
+func nextEntry(fd int, buf []byte) (int, error) {
+	for size := 24; ; size += 8 {
+		n, err := sys.Getdents(fd, buf[:min(size, len(buf))])
+		if err != unix.EINVAL || size >= len(buf) {
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// Lookup finds name in a directory.
+func (fs *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	dir, err := fs.directory(in.NodeId, name)
+	if err != nil {
+		return status(err)
+	}
+	defer dir.Release()
+	return status(fs.lookup(dir, name, out))
+}
+
+// directory pins the node of an operation with a name in it, and checks the name.
+func (fs *FS) directory(id uint64, name string) (inodes.Node, error) {
+	if err := checkName(name); err != nil {
+		return inodes.Node{}, err
+	}
+	dir, err := fs.node(id)
+	if err == nil && dir.Type() != unix.S_IFDIR {
+		dir.Release()
+		return inodes.Node{}, unix.ENOTDIR
+	}
+	return dir, err
+}
+
+// lookup counts one lookup of name in dir and describes the file.
+func (fs *FS) lookup(dir inodes.Node, name string, out *fuse.EntryOut) error {
+	fd, err := fs.withFDs(func() (int, error) {
+		return sys.OpenIn(dir.FD(), name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	})
+	if err != nil {
+		return err
+	}
+	return fs.enter(fd, dir, name, out)
+}
+
+// enter counts one lookup of the file that fd, an O_PATH fd, refers to, and describes it. It
+// takes fd over. An empty name: the file has none.
+func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) error {
+	var st unix.Statx_t
+	if err := statFD(fd, &st); err != nil {
+		_ = sys.Close(fd)
+		return err
+	}
+	i := identity(&st)
+	if !fs.host.named(i.Mnt) {
+		name = ""
+	}
+	id, err := fs.nodes.Insert(i, fd, dir, name)
+	if err != nil {
+		return err
+	}
+	out.NodeId = uint64(id)
+	out.Generation = 0 // node ids are never used again
+	out.SetEntryTimeout(fs.policy.timeout)
+	out.SetAttrTimeout(fs.policy.timeout)
+	fillAttr(&out.Attr, &st)
+	return nil
+}
+
+// Forget takes lookups back.
+func (fs *FS) Forget(id, nlookup uint64) { fs.nodes.Forget(inodes.ID(id), nlookup) }
+
+// Readlink returns what a symbolic link says. The bytes are the caller's.
+func (fs *FS) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
+	n, err := fs.node(in.NodeId)
+	if err != nil {
+		return nil, status(err)
+	}
+	defer n.Release()
+	if n.Type() != unix.S_IFLNK {
+		return nil, fuse.EINVAL
+	}
+	buf := make([]byte, unix.PathMax)
+	size, err := sys.Readlink(n.FD(), buf)
+	if err != nil {
+		return nil, status(err)
+	}
+	return buf[:size], fuse.OK
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package hostfs is a directory of the host as a fuse.RawFileSystem.
+//
+// Nothing outside the directory can be reached, with or without a sandbox around the process:
+// every name is one checked component, opened relative to an fd, never through a link. Devices,
+// fifos and sockets are made and looked at but never opened. File data goes through the File
+// interface. Every errno of the host reaches the guest as it is.
+//
+// The package changes nothing process-wide. Its user sets the umask to 0 before serving (the mode
+// that FUSE brings is masked already) and does not serve from the main thread (see internal/creds).
+package hostfs
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/creds"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// Config says what is shared and how. It is copied by New.
+type Config struct {
+	// Root is the directory to share. A link here is followed.
+	Root string
+	// Cache says what the guest may keep and for how long. Zero: CacheAuto.
+	Cache CacheMode
+	// XAttr turns extended attributes on. Without it the guest is told that there are none.
+	XAttr bool
+	// ReadOnly refuses with EROFS whatever would change the share.
+	ReadOnly bool
+	// NoHandles keeps file handles from being used even where the process may use them.
+	NoHandles bool
+	// FDBudget is how many O_PATH fds known files may hold; the ones used least are closed
+	// beyond it and opened again when needed. 0: half of RLIMIT_NOFILE after a reserve for the
+	// rest of the process. Each fd pins about 1.5 KB of kernel memory.
+	FDBudget int
+	// MaxHandles is how many files and directories the guest may have open. OPEN fails with
+	// ENFILE beyond it. 0: the other half.
+	MaxHandles int
+	// MaxInodes is how many files the guest may know; LOOKUP fails with ENFILE beyond it.
+	// 0: 1<<26. Address space for all of them is reserved at once: 144 bytes each.
+	MaxInodes uint32
+}
+
+// FS is the shared directory. It implements fuse.RawFileSystem and the optional interfaces of
+// package fusecore. It is safe for concurrent use.
+type FS struct {
+	fuse.RawFileSystem // ENOSYS for what is not there
+
+	cfg    Config
+	policy *cachePolicy
+	host   *host
+	nodes  *inodes.Table
+	open   handles
+	creds  *creds.Switcher
+	closed atomic.Bool
+}
+
+// New opens the directory. The process has its final ids, capabilities and limits by then.
+func New(c Config) (*FS, error) {
+	policy, err := c.Cache.policy()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.limits(); err != nil {
+		return nil, err
+	}
+	ids, err := creds.Detect()
+	if err != nil {
+		return nil, err
+	}
+	fs := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: c, policy: policy, creds: ids}
+	host, root, rootFD, err := openHost(c.Root, !c.NoHandles)
+	if err != nil {
+		return nil, fmt.Errorf("share %s: %w", c.Root, err)
+	}
+	fs.host = host
+	fs.nodes, err = inodes.New(host, inodes.Options{MaxInodes: c.MaxInodes, Budget: c.FDBudget}, root, rootFD)
+	if err != nil {
+		host.close()
+		return nil, err
+	}
+	fs.open.init(c.MaxHandles)
+	return fs, nil
+}
+
+// Close closes everything that the FS has open. No request may be under way or come later.
+// A second call does nothing.
+func (fs *FS) Close() error {
+	if fs.closed.Swap(true) {
+		return nil
+	}
+	fs.open.closeAll()
+	fs.nodes.Close()
+	fs.host.close()
+	return nil
+}
+
+// Reset forgets all files but the root and closes all handles, as for a guest that starts anew.
+// Requests under way finish with what they hold.
+func (fs *FS) Reset() {
+	fs.open.closeAll()
+	fs.nodes.Reset()
+}
+
+// String names the file system in messages.
+func (fs *FS) String() string { return "hostfs:" + fs.cfg.Root }
+
+// node pins the file of a node id from the guest. ESTALE for one that means nothing, which makes
+// the guest's kernel walk the path again.
+func (fs *FS) node(id uint64) (inodes.Node, error) {
+	n, err := fs.nodes.Get(inodes.ID(id))
+	if outOfFDs(err) && fs.nodes.Relieve(relief) > 0 {
+		n, err = fs.nodes.Get(inodes.ID(id))
+	}
+	return n, err
+}
+
+// relief is how many fds are given up when the process has none left.
+const relief = 64
+
+func outOfFDs(err error) bool { return err == unix.EMFILE || err == unix.ENFILE }
+
+// withFDs runs open, which yields an fd, once more with fewer cached fds if there was none left.
+func (fs *FS) withFDs(open func() (int, error)) (int, error) {
+	fd, err := open()
+	if outOfFDs(err) && fs.nodes.Relieve(relief) > 0 {
+		fd, err = open()
+	}
+	return fd, err
+}
+
+// reopen opens a pinned regular file or directory for use; never anything else, as opening a
+// device or a fifo has effects on the host.
+func (fs *FS) reopen(n inodes.Node, flags int) (int, error) {
+	if t := n.Type(); t != unix.S_IFREG && t != unix.S_IFDIR {
+		return -1, unix.EBADF
+	}
+	return fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, n.FD(), flags) })
+}

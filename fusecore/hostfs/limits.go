@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// fdReserve is how many fds are left to the rest of the process by default: 509 memory regions
+// of a VMM (the most that peers take), queues, listeners, workers' short-lived fds.
+const fdReserve = 1024
+
+// limits fills the limits that are zero from RLIMIT_NOFILE.
+func (c *Config) limits() error {
+	if c.FDBudget < 0 || c.MaxHandles < 0 {
+		return fmt.Errorf("a limit of fds is negative")
+	}
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return fmt.Errorf("read RLIMIT_NOFILE: %w", err)
+	}
+	n := min(r.Cur, 1<<30)
+	half := int(n-min(fdReserve, n/4)) / 2
+	if c.FDBudget == 0 {
+		c.FDBudget = max(half, 1)
+	}
+	if c.MaxHandles == 0 {
+		c.MaxHandles = max(half, 1)
+	}
+	return nil
+}

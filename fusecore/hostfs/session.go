@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// Operations that the host's disk may keep waiting (enum fuse_opcode of Linux linux/fuse.h).
+const (
+	opForget          = 2  // FUSE_FORGET
+	opFsync           = 20 // FUSE_FSYNC
+	opFsyncDir        = 30 // FUSE_FSYNCDIR
+	opSetLkw          = 33 // FUSE_SETLKW
+	opBatchForget     = 42 // FUSE_BATCH_FORGET
+	opFallocate       = 43 // FUSE_FALLOCATE
+	opCopyFileRange   = 47 // FUSE_COPY_FILE_RANGE
+	opSyncFs          = 50 // FUSE_SYNCFS
+	opCopyFileRange64 = 53 // FUSE_COPY_FILE_RANGE_64
+)
+
+// MayBlock tells which operations belong on a worker rather than in a queue's loop. Reads are
+// tried with ReadvNowait; writes go to the host's page cache. On a network file system
+// everything waits for the network, except a FORGET.
+func (fs *FS) MayBlock(opcode uint32) bool {
+	switch opcode {
+	case opFsync, opFsyncDir, opSetLkw, opFallocate, opCopyFileRange, opSyncFs, opCopyFileRange64:
+		return true
+	case opForget, opBatchForget:
+		return false
+	}
+	return fs.host.remote
+}
+
+// BorrowsNames tells that names and data given to a method are used during the call only.
+func (fs *FS) BorrowsNames() bool { return true }
+
+// InitFlags says which features of FUSE_INIT the share wants of those that the guest offers.
+// Not wanted: locks (the guest keeps its own, this host's other users do not see them), POSIX
+// ACLs, the write-back cache, and submounts: mounts below the share are crossed silently.
+func (fs *FS) InitFlags(offered uint64) uint64 {
+	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_BIG_WRITES |
+		fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO | fuse.CAP_PARALLEL_DIROPS |
+		fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT)
+	if fs.policy.readDirPlus {
+		want |= fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO
+	}
+	return want & offered
+}
+
+// SyncFs makes the file system that a node lies on durable.
+func (fs *FS) SyncFs(_ <-chan struct{}, in *fuse.InHeader) fuse.Status {
+	if in.NodeId == uint64(inodes.Root) {
+		return status(sys.Syncfs(fs.host.root))
+	}
+	n, err := fs.node(in.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer n.Release()
+	fd, err := fs.reopen(n, unix.O_RDONLY)
+	if err != nil {
+		return status(err)
+	}
+	defer sys.Close(fd)
+	return status(sys.Syncfs(fd))
+}
+
+// FsyncDir makes a directory's entries durable.
+func (fs *FS) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	h, err := fs.open.directory(in.Fh, in.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer h.release()
+	if in.FsyncFlags&fsyncDataOnly != 0 {
+		return status(again(func() error { return unix.Fdatasync(h.fd) }))
+	}
+	return status(again(func() error { return unix.Fsync(h.fd) }))
+}

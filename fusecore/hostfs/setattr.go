@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// target is what an operation on attributes works on: the fd of an open handle, or the O_PATH fd
+// of a node.
+type target struct {
+	fd   int
+	typ  uint32
+	h    *handle     // nil: node
+	node inodes.Node // zero: handle
+}
+
+// target finds the fd for a node or, if byHandle, a handle of the guest's on it.
+func (fs *FS) target(id, fh uint64, byHandle bool) (target, error) {
+	if byHandle {
+		h, err := fs.open.get(fh, id)
+		if err != nil {
+			return target{}, err
+		}
+		return target{fd: h.fd, typ: h.typ, h: h}, nil
+	}
+	n, err := fs.node(id)
+	if err != nil {
+		return target{}, err
+	}
+	return target{fd: n.FD(), typ: n.Type(), node: n}, nil
+}
+
+func (t target) release() {
+	if t.h != nil {
+		t.h.release()
+	}
+	t.node.Release()
+}
+
+// SetAttr changes owner, mode, size and times, in this order: a change of owner clears mode bits
+// and a change of size sets times.
+func (fs *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	if fs.cfg.ReadOnly {
+		return fuse.EROFS
+	}
+	t, err := fs.target(in.NodeId, in.Fh, in.Valid&fuse.FATTR_FH != 0)
+	if err != nil {
+		return status(err)
+	}
+	defer t.release()
+	if err := fs.setAttr(t, in); err != nil {
+		return status(err)
+	}
+	return status(fs.attr(t.fd, out))
+}
+
+func (fs *FS) setAttr(t target, in *fuse.SetAttrIn) error {
+	if in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
+		uid, _ := in.GetUID() // ^0, to leave it as it is, if not given
+		gid, _ := in.GetGID()
+		if err := sys.Chown(t.fd, uid, gid); err != nil {
+			return err
+		}
+	}
+	if mode, ok := in.GetMode(); ok {
+		if t.typ == unix.S_IFLNK {
+			return unix.EOPNOTSUPP // as Linux 6.6 and later say for every file system
+		}
+		if err := sys.Chmod(fs.host.proc, t.fd, mode); err != nil {
+			return err
+		}
+	}
+	if size, ok := in.GetSize(); ok {
+		if err := fs.truncate(t, int64(size)); err != nil {
+			return err
+		}
+	}
+	if in.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) != 0 {
+		ts := [2]unix.Timespec{
+			timespec(in.Valid, fuse.FATTR_ATIME, fuse.FATTR_ATIME_NOW, in.Atime, in.Atimensec),
+			timespec(in.Valid, fuse.FATTR_MTIME, fuse.FATTR_MTIME_NOW, in.Mtime, in.Mtimensec),
+		}
+		return sys.Utimes(fs.host.proc, t.fd, &ts)
+	}
+	return nil
+}
+
+// truncate sets the size of a regular file.
+func (fs *FS) truncate(t target, size int64) error {
+	switch {
+	case t.typ == unix.S_IFDIR:
+		return unix.EISDIR
+	case t.typ != unix.S_IFREG:
+		return unix.EINVAL
+	case t.h != nil:
+		return t.h.file.Truncate(size)
+	}
+	fd, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, t.fd, unix.O_WRONLY) })
+	if err != nil {
+		return err
+	}
+	f := newHostFile(fd)
+	if err := f.Truncate(size); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func timespec(valid, set, now uint32, sec uint64, nsec uint32) unix.Timespec {
+	switch {
+	case valid&set == 0:
+		return unix.Timespec{Nsec: unix.UTIME_OMIT}
+	case valid&now != 0:
+		return unix.Timespec{Nsec: unix.UTIME_NOW}
+	}
+	return unix.Timespec{Sec: int64(sec), Nsec: int64(nsec)}
+}
