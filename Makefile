@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+
+PREFIX ?= /usr/local
+FUZZTIME ?= 1m
+GO ?= go
+.NOTPARALLEL:
+arm64 = GOOS=linux GOARCH=arm64 CGO_ENABLED=0
+
+.PHONY: build
+build: ## build the daemon, one static binary: bin/virtiofsd-go
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/virtiofsd-go ./cmd/virtiofsd-go
+
+.PHONY: demo
+demo: setup build ## boot a guest that shares files with the host, and show it
+	$(GO) run ./test/guest/demo
+
+.PHONY: test
+test: setup check ## check, then run all tests with the race detector
+	$(GO) run ./test/runner
+
+.PHONY: test-all
+test-all: setup check ## the same with more guests and at full sizes; takes hours
+	VIRTIOFSD_GO_FULL=1 $(GO) run ./test/runner
+
+.PHONY: check
+check: ## format, vet, staticcheck, the repository's own rules, arm64
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -count=1 ./internal/lint
+	$(arm64) $(GO) build ./...
+	$(arm64) $(GO) vet ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (default 1m)
+	FUZZTIME=$(FUZZTIME) test/fuzz
+
+.PHONY: bench
+bench: ## run the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: install
+install: build ## install the daemon to PREFIX/bin (default /usr/local)
+	install -D -m 755 bin/virtiofsd-go $(DESTDIR)$(PREFIX)/bin/virtiofsd-go
+
+.PHONY: setup
+setup: ## install what build and tests need on the host
+	test/setup
+
+.PHONY: clean
+clean: ## remove what was built here (not the cache of guests)
+	rm -rf bin dist
+
+.PHONY: help
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
