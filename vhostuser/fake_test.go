@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,6 +126,20 @@ func (d *fakeDevice) Reset() {
 	if len(d.running) > 0 {
 		d.broken("Reset with running queues")
 	}
+}
+
+// refuse makes StartQueue fail with err from now on; nil: succeed.
+func (d *fakeDevice) refuse(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.startErr = err
+}
+
+// since returns the calls from number n on.
+func (d *fakeDevice) since(n int) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.calls[n:])
 }
 
 func (d *fakeDevice) runs(i int) (Ring, bool) {
@@ -337,9 +352,17 @@ func sockFD(t failer) int {
 	return p[1]
 }
 
+// openPoller makes the runtime open the descriptors of its own that every socket needs.
+var openPoller sync.Once
+
 // openFDs lists what is open, by /proc.
 func openFDs(t failer) []string {
 	t.Helper()
+	openPoller.Do(func() {
+		a, b := socketPair(t)
+		a.Close()
+		b.Close()
+	})
 	dir, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatalf("%v", err)
@@ -356,9 +379,6 @@ func openFDs(t failer) []string {
 // checkLeaks fails the test if it leaves more descriptors open than it found.
 func checkLeaks(t *testing.T) {
 	t.Helper()
-	a, b := socketPair(t) // opens the runtime's own poller
-	a.Close()
-	b.Close()
 	before := openFDs(t)
 	t.Cleanup(func() {
 		if after := openFDs(t); len(after) != len(before) {
