@@ -28,10 +28,12 @@ func openShare(cfg config.Config, log *zap.Logger) (*share, error) {
 	}
 	fs, err := hostfs.New(hostfs.Config{
 		Root:     cfg.SharedDir,
-		Cache:    hostfs.CacheAuto,
+		Cache:    hostfs.CacheMode(cfg.Cache), // the same words
 		XAttr:    cfg.XAttr,
 		ReadOnly: cfg.ReadOnly,
-		FDBudget: budget,
+		// Half for files that the guest knows, half for those that it has open.
+		FDBudget:   budget / 2,
+		MaxHandles: budget - budget/2,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the shared directory: %w", err)

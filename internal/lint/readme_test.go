@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lint
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
+)
+
+func readme(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(root + "/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestReadmeExample builds the Go program of README.md.
+func TestReadmeExample(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
+	if len(blocks) != 1 {
+		t.Fatalf("%d Go programs in README.md, want 1", len(blocks))
+	}
+	dir := t.TempDir()
+	src := filepath.Join(dir, "main.go")
+	if err := os.WriteFile(src, []byte(blocks[0][1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// To the go command the program is a package of this module, as it uses its dependencies.
+	inModule, err := filepath.Abs(root + "/internal/readme/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{inModule: src}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-overlay", list, "-o", filepath.Join(dir, "program"), "./internal/readme")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestReadmeOptions: the table of options and --help name the same ones.
+func TestReadmeOptions(t *testing.T) {
+	name := regexp.MustCompile(`--[a-z-]+`)
+	rows := map[string]bool{}
+	for l := range strings.SplitSeq(readme(t), "\n") {
+		if strings.HasPrefix(l, "| `-") {
+			rows[name.FindString(l)] = true
+		}
+	}
+	_, list, _ := strings.Cut(config.Usage(), "Options:\n")
+	for l := range strings.SplitSeq(strings.TrimSpace(list), "\n") {
+		option := name.FindString(l)
+		if !rows[option] {
+			t.Errorf("%s is in --help and not in README.md", option)
+		}
+		delete(rows, option)
+	}
+	for option := range rows {
+		t.Errorf("%s is in README.md and not in --help", option)
+	}
+}
