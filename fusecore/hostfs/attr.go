@@ -69,6 +69,9 @@ func mayAccess(st *unix.Statx_t, uid, gid, mask uint32) fuse.Status {
 	return fuse.OK
 }
 
+// syncType is AT_STATX_SYNC_TYPE of Linux linux/fcntl.h.
+const syncType = unix.AT_STATX_FORCE_SYNC | unix.AT_STATX_DONT_SYNC
+
 // Statx is GetAttr with the birth time and the file system's attribute bits.
 func (fs *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
 	t, err := fs.target(in.NodeId, in.Fh, in.GetattrFlags&fuse.FUSE_GETATTR_FH != 0)
@@ -80,7 +83,7 @@ func (fs *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fus
 	// Bits that speak of the host's mounts and mappings say nothing in the guest.
 	const hidden = unix.STATX_ATTR_MOUNT_ROOT | unix.STATX_ATTR_AUTOMOUNT | unix.STATX_ATTR_DAX
 	var st unix.Statx_t
-	flags := int(in.SxFlags)&unix.AT_STATX_SYNC_TYPE | unix.AT_NO_AUTOMOUNT
+	flags := int(in.SxFlags)&syncType | unix.AT_NO_AUTOMOUNT
 	if err := sys.Statx(t.fd, flags, int(in.SxMask)&known, &st); err != nil {
 		return status(err)
 	}

@@ -26,7 +26,7 @@ func (fs *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.En
 	defer file.Release()
 	// The new name is not looked up: somebody may have changed it already. An fd for the
 	// answer is got first, so that no name is left behind by a failure.
-	fd, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, file.FD(), unix.O_PATH|unix.O_NOFOLLOW) })
+	fd, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, file.FD(), unix.O_PATH) })
 	if err != nil {
 		return status(err)
 	}

@@ -43,7 +43,8 @@ func OpenIn(dir int, name string, flags int, mode uint32) (int, error) {
 
 // Reopen opens the file that fd refers to anew, through proc, an fd of /proc/self/fd. fd may be
 // an O_PATH fd; the caller has made sure that it is no device or fifo unless flags has O_PATH.
-// The caller owns the new fd, which is close-on-exec.
+// flags has no O_NOFOLLOW, which would open the entry of /proc itself. The caller owns the new fd,
+// which is close-on-exec.
 func Reopen(proc, fd, flags int) (int, error) {
 	var c cname
 	c.setInt(fd)
