@@ -21,8 +21,8 @@ import (
 // readyLine is what other programs wait for.
 const readyLine = "Waiting for vhost-user socket connection..."
 
-// binary is the daemon, built with the race detector by TestMain.
-var binary string
+// daemonBinary is the daemon, built with the race detector by TestMain.
+var daemonBinary string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "virtiofsd-go-test")
@@ -30,10 +30,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	binary = filepath.Join(dir, "virtiofsd-go")
+	daemonBinary = filepath.Join(dir, "virtiofsd-go")
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // else each daemon waits a second at its end
 	code := 1
-	if out, err := exec.Command("go", "build", "-race", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-race", "-o", daemonBinary, ".").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the daemon: %v\n%s", err, out)
 	} else {
 		code = m.Run()
@@ -53,7 +53,7 @@ type proc struct {
 // start runs the daemon with args, and extra files as its fds 3 and up.
 func start(t *testing.T, extra []*os.File, args ...string) *proc {
 	t.Helper()
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(daemonBinary, args...)
 	cmd.ExtraFiles = extra
 	return startCmd(t, cmd)
 }

@@ -199,7 +199,7 @@ func TestInheritedMistakes(t *testing.T) {
 }
 
 func TestFewOpenFiles(t *testing.T) {
-	cmd := exec.Command("sh", "-c", `ulimit -n 200 && exec "$0" "$@"`, binary,
+	cmd := exec.Command("sh", "-c", `ulimit -n 200 && exec "$0" "$@"`, daemonBinary,
 		"--shared-dir", t.TempDir(), "--socket-path", filepath.Join(t.TempDir(), "s"))
 	p := startCmd(t, cmd)
 	p.wait(1)

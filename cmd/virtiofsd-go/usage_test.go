@@ -30,7 +30,7 @@ func TestExitCodesAndStreams(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			cmd := exec.Command(binary, tt.args...)
+			cmd := exec.Command(daemonBinary, tt.args...)
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			cmd.Run() // its error is the exit code
 			if got := cmd.ProcessState.ExitCode(); got != tt.code {
