@@ -63,15 +63,22 @@ var buildDaemon = sync.OnceValues(func() (string, error) {
 	return filepath.Join(dir, daemonTool.name), daemonTool.buildIn(dir)
 })
 
-// StartDaemon builds the daemon and starts it on shared with further arguments. Its tag, which
-// only user-mode Linux asks it for, is "share".
-func StartDaemon(shared string, args ...string) (*Daemon, error) {
-	bin, err := buildDaemon()
-	if err != nil {
-		return nil, err
+// DaemonEnv names the environment variable with another daemon to run the guests on, one with
+// the same options. It is for comparing; results with it say nothing about this daemon.
+const DaemonEnv = "VIRTIOFSD_GO_DAEMON"
+
+// StartDaemon builds the daemon and starts it on shared with further arguments. User-mode Linux
+// learns tag from it.
+func StartDaemon(shared, tag string, args ...string) (*Daemon, error) {
+	bin := os.Getenv(DaemonEnv)
+	if bin == "" {
+		var err error
+		if bin, err = buildDaemon(); err != nil {
+			return nil, err
+		}
 	}
 	return startDaemon(func(socket string) []string {
-		return append([]string{bin, "--socket-path=" + socket, "--shared-dir=" + shared, "--tag=share"}, args...)
+		return append([]string{bin, "--socket-path=" + socket, "--shared-dir=" + shared, "--tag=" + tag}, args...)
 	})
 }
 

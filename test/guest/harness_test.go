@@ -112,9 +112,9 @@ func writeFile(t *testing.T, path, text string) {
 
 // serve starts the daemon on dir. At the end of the test, when the guest is gone, the daemon must
 // have ended by itself with status 0.
-func serve(t *testing.T, dir string, args ...string) *Daemon {
+func serve(t *testing.T, dir, tag string, args ...string) *Daemon {
 	t.Helper()
-	d, err := StartDaemon(dir, args...)
+	d, err := StartDaemon(dir, tag, args...)
 	if err != nil {
 		t.Fatal(err)
 	}

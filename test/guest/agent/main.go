@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command agent is the init of a test guest: it loads modules, mounts the root that commands run
-// in, and runs the commands that a test sends over a serial line. It runs in guests only.
+// in, and runs the commands that a test sends over a serial line. "agent reboot" restarts the
+// guest in the ordinary way. It runs in guests only.
 package main
 
 import (
@@ -22,7 +23,10 @@ const newRoot = "/newroot"
 
 func main() {
 	run := initMain
-	if os.Getpid() != 1 {
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "reboot":
+		run = func() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
+	case os.Getpid() != 1:
 		run = agentMain
 	}
 	if err := run(); err != nil {
@@ -79,6 +83,12 @@ func setUp(s proto.Setup) error {
 	}
 	for _, m := range s.Modules {
 		if err := loadModule(m); err != nil {
+			return err
+		}
+	}
+	// Programs expect these names in /dev; on a whole system udev makes them.
+	for name, target := range map[string]string{"fd": "fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
+		if err := os.Symlink("/proc/self/"+target, "/dev/"+name); err != nil {
 			return err
 		}
 	}
