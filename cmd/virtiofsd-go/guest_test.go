@@ -178,3 +178,15 @@ func TestQueuesOfTheVMM(t *testing.T) {
 		}
 	}
 }
+
+// At trace level the log has the VMM's messages.
+func TestOptionLogLevel(t *testing.T) {
+	for level, want := range map[string]bool{"trace": true, "debug": false} {
+		g, _ := boot(t, frontend.Options{}, "--log-level", level)
+		g.vm.Close()
+		g.daemon.wait(0)
+		if got := strings.Contains(g.daemon.output(), "TRACE virtiofsd_go::vhostuser] > SET_OWNER"); got != want {
+			t.Errorf("--log-level=%s: messages are logged: %v, want %v:\n%s", level, got, want, g.daemon.output())
+		}
+	}
+}

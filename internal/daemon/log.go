@@ -18,7 +18,7 @@ import (
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 )
 
-// traceLevel is one below zap's lowest: every message of the VMM, every request of the guest.
+// traceLevel is one below zap's lowest: every message of the VMM.
 const traceLevel = zapcore.DebugLevel - 1
 
 // levels are zap's numbers for our names. Nothing is logged as FatalLevel: off.
@@ -110,4 +110,14 @@ func printable(s string) string {
 		}
 		return '?'
 	}, s)
+}
+
+// traceWriter logs each line that is written to it. Lines must not be split between writes.
+type traceWriter struct{ log *zap.Logger }
+
+func (w traceWriter) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		w.log.Log(traceLevel, strings.TrimSuffix(line, "\n"))
+	}
+	return len(p), nil
 }

@@ -38,7 +38,11 @@ func openShare(cfg config.Config, log *zap.Logger) (*share, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the shared directory: %w", err)
 	}
-	return &share{fs: fs, opts: virtiofs.Options{Tag: cfg.Tag, Queues: cfg.NumRequestQueues, Logger: log}}, nil
+	opts := virtiofs.Options{Tag: cfg.Tag, Queues: cfg.NumRequestQueues, Logger: log}
+	if log.Core().Enabled(traceLevel) {
+		opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
+	}
+	return &share{fs: fs, opts: opts}, nil
 }
 
 // serve gives the share to the VMM at the other end of c, which it closes.
