@@ -62,31 +62,42 @@ func (t *Table) cold(slot uint32, b *coldBuf) (c coldRecord) {
 
 // reopen gets a pinned record an fd, unless somebody else is first.
 func (t *Table) reopen(slot uint32, depth int) (int32, error) {
-	b := coldBufs.Get().(*coldBuf)
-	defer coldBufs.Put(b)
-	c := t.cold(slot, b)
-	var dir Node
-	if c.form == formName {
-		var err error
-		if dir, _, err = t.get(c.parent, depth+1); err != nil {
-			return 0, err
-		}
+	fd, err := t.thaw(slot, depth)
+	s, _ := t.shardOf(slot)
+	s.mu.Lock()
+	kept := err == nil && t.warm(slot, fd)
+	r := &t.records[slot]
+	if err != nil && r.ctl.Load()&bitFD != 0 {
+		err, fd = nil, -1 // its name changed meanwhile: see Hold
 	}
-	fd, err := t.host.Thaw(c.Cold, dir.FD())
-	dir.Release()
+	got := r.fd
+	s.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
-
-	s, _ := t.shardOf(slot)
-	s.mu.Lock()
-	kept := t.warm(slot, fd)
-	got := t.records[slot].fd
-	s.mu.Unlock()
-	if !kept {
+	if !kept && fd >= 0 {
 		t.host.Close(fd)
 	}
 	return got, nil
+}
+
+// thaw opens the file of a pinned record.
+func (t *Table) thaw(slot uint32, depth int) (int, error) {
+	b := coldBufs.Get().(*coldBuf)
+	defer coldBufs.Put(b)
+	c := t.cold(slot, b)
+	switch c.form {
+	case formNone:
+		return -1, ErrStale // it has an fd by now
+	case formHandle:
+		return t.host.Thaw(c.Cold, -1)
+	}
+	dir, _, err := t.get(c.parent, depth+1)
+	if err != nil {
+		return -1, err
+	}
+	defer dir.Release()
+	return t.host.Thaw(c.Cold, dir.FD())
 }
 
 // shrink gives fds up until the budget is kept, within reason: the next call goes on.

@@ -75,6 +75,8 @@ func (t *Table) Hold(i Identity, fd int) bool {
 }
 
 // Rename tells that file i, held before, is now called name in the pinned directory parent.
+// Between Hold and Rename nobody looks up the names that change, as a guest's kernel, which locks
+// the directories, sees to; who does nevertheless may find the file stale.
 func (t *Table) Rename(i Identity, parent Node, name string) {
 	n := t.newName(parent, name)
 	if n.ref == 0 {
@@ -83,8 +85,7 @@ func (t *Table) Rename(i Identity, parent Node, name string) {
 	h := t.hash(i)
 	s := t.shard(h)
 	s.mu.Lock()
-	// A record that lost its fd since is left as it is: it has a handle or a newer name.
-	if slot := s.find(h, i); slot != 0 && t.records[slot].ctl.Load()&bitFD != 0 {
+	if slot := s.find(h, i); slot != 0 && t.records[slot].form != formHandle {
 		n = t.records[slot].swapName(n)
 	}
 	s.mu.Unlock()

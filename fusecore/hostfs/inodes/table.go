@@ -77,6 +77,12 @@ func New(host Host, o Options, root Identity, fd int) (*Table, error) {
 		host.Close(fd)
 		return nil, fmt.Errorf("inode table: %w", err)
 	}
+	t.start(host, o, root, fd)
+	return t, nil
+}
+
+// start makes an empty table of one whose memory is there.
+func (t *Table) start(host Host, o Options, root Identity, fd int) {
 	t.host = host
 	t.clock.init(t.records, max(o.Budget, 1))
 	t.slots.init(t.records)
@@ -84,7 +90,6 @@ func New(host Host, o Options, root Identity, fd int) (*Table, error) {
 		t.shards[i].init(t)
 	}
 	t.setRoot(root, fd)
-	return t, nil
 }
 
 func (t *Table) setRoot(root Identity, fd int) {

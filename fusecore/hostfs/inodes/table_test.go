@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inodes
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// modes runs a test with files that are reopened by handle and by name.
+func modes(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Run("handle", func(t *testing.T) { f(t, newWorld(t, false)) })
+	t.Run("name", func(t *testing.T) { f(t, newWorld(t, true)) })
+}
+
+func TestCounts(t *testing.T) {
+	modes(t, func(t *testing.T, w *world) {
+		w.addFile(1, "a", 10)
+		tb := w.table(100)
+		id := w.lookup(tb, Root, "a")
+		if again := w.lookup(tb, Root, "a"); again != id {
+			t.Fatalf("two ids for a file: %d, %d", id, again)
+		}
+		tb.Forget(id, 1)
+		n, err := tb.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tb.Forget(id, math.MaxUint64)
+		w.check(n.FD(), 10) // in use: must not be closed
+		if _, err := tb.Get(id); err != ErrStale {
+			t.Errorf("forgotten file: %v", err)
+		}
+		if got := tb.Len(); got != 2 {
+			t.Errorf("%d records with one in use", got)
+		}
+		n.Release()
+		if tb.Len() != 1 || w.open() != 1 {
+			t.Errorf("%d records, %d fds are left", tb.Len(), w.open())
+		}
+		next := w.lookup(tb, Root, "a")
+		if next == id || next.slot() != id.slot() || next.generation() != id.generation()+1 {
+			t.Errorf("slot was used again as %#x after %#x", next, id)
+		}
+	})
+}
+
+func TestEviction(t *testing.T) {
+	modes(t, func(t *testing.T, w *world) {
+		const files, budget = 300, 8
+		w.addDir(1, "d", 2)
+		tb := w.table(budget)
+		dir := w.lookup(tb, Root, "d")
+		ids := make([]ID, files)
+		for i := range ids {
+			w.addFile(2, fileName(i), uint64(100+i))
+			ids[i] = w.lookup(tb, dir, fileName(i))
+		}
+		for i, id := range ids {
+			n, err := tb.Get(id)
+			if err != nil {
+				t.Fatalf("file %d: %v", i, err)
+			}
+			w.check(n.FD(), uint64(100+i))
+			n.Release()
+		}
+		// Files that were all just used take a few more turns.
+		if got := tb.FDs(); got > 2*budget {
+			t.Errorf("%d fds with a budget of %d", got, budget)
+		}
+		tb.Forget(dir, 1) // the files still need it to be reopened by name
+		for i, id := range ids {
+			n, err := tb.Get(id)
+			if err != nil {
+				t.Fatalf("file %d without its directory: %v", i, err)
+			}
+			n.Release()
+			tb.Forget(id, 1)
+		}
+		if tb.Len() != 1 || w.open() != 1 {
+			t.Errorf("%d records, %d fds are left", tb.Len(), w.open())
+		}
+	})
+}
+
+// TestNumberReused: an inode number that another file got while its record had no fd.
+func TestNumberReused(t *testing.T) {
+	modes(t, func(t *testing.T, w *world) {
+		w.addFile(1, "a", 10)
+		tb := w.table(100)
+		old := w.lookup(tb, Root, "a")
+		if tb.Relieve(1) != 1 {
+			t.Fatal("nothing was evicted")
+		}
+		w.add(1, "a", 10, unix.S_IFREG, 77) // another birth
+		if _, err := tb.Get(old); err != ErrStale {
+			t.Errorf("the old file: %v", err)
+		}
+		id := w.lookup(tb, Root, "a")
+		if id == old {
+			t.Fatal("the new file has the old one's id")
+		}
+		n, err := tb.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Release()
+		tb.Forget(old, 1)
+		tb.Forget(id, 1)
+		if tb.Len() != 1 || w.open() != 1 {
+			t.Errorf("%d records, %d fds are left", tb.Len(), w.open())
+		}
+	})
+}
+
+// TestHold: a name that goes away leaves its file within reach.
+func TestHold(t *testing.T) {
+	w := newWorld(t, true)
+	w.addFile(1, "a", 10)
+	w.addDir(1, "d", 2)
+	tb := w.table(100)
+	id, dir := w.lookup(tb, Root, "a"), w.lookup(tb, Root, "d")
+	tb.Relieve(1)
+	tb.Relieve(1)
+	root, err := tb.Get(Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Release()
+	hold := func(name string) Identity {
+		fd, i := w.openAt(root.FD(), name)
+		if !tb.Hold(i, fd) {
+			t.Errorf("%s is not known", name)
+		}
+		return i
+	}
+	hold("a")
+	w.mu.Lock()
+	delete(w.dirs[1], "a")
+	w.mu.Unlock()
+	for range 3 {
+		tb.Relieve(10)
+	}
+	n, err := tb.Get(id)
+	if err != nil {
+		t.Fatalf("unlinked file: %v", err)
+	}
+	n.Release()
+
+	w.addFile(1, "b", 11)
+	b := w.lookup(tb, Root, "b")
+	i := hold("b")
+	d, err := tb.Get(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.rename(1, "b", 2, "c")
+	tb.Rename(i, d, "c")
+	d.Release()
+	for range 3 {
+		tb.Relieve(10)
+	}
+	if n, err = tb.Get(b); err != nil {
+		t.Fatalf("renamed file: %v", err)
+	}
+	w.check(n.FD(), 11)
+	n.Release()
+	if fd, i := w.openAt(root.FD(), "d"); !tb.Hold(i, fd) {
+		t.Error("d is not known")
+	}
+	w.addFile(1, "unknown", 12)
+	if fd, i := w.openAt(root.FD(), "unknown"); tb.Hold(i, fd) {
+		t.Error("a file that nobody looked up is known")
+	}
+	for _, id := range []ID{id, dir, b} {
+		tb.Forget(id, 1)
+	}
+	if tb.Len() != 1 || w.open() != 1 {
+		t.Errorf("%d records, %d fds are left", tb.Len(), w.open())
+	}
+}
+
+func TestFull(t *testing.T) {
+	w := newWorld(t, true)
+	tb := heapTable(w, Options{MaxInodes: 3, Budget: 10}, w.files[1], w.openIno(1))
+	root, err := tb.Get(Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Release()
+	for i := range 5 {
+		w.addFile(1, fileName(i), uint64(10+i))
+		fd, id := w.openAt(root.FD(), fileName(i))
+		_, err := tb.Insert(id, fd, root, fileName(i))
+		if full := i >= 3; full != errors.Is(err, unix.ENFILE) || !full && err != nil {
+			t.Errorf("file %d of 3: %v", i, err)
+		}
+	}
+	if w.open() != 4 {
+		t.Errorf("%d fds for root and 3 files", w.open())
+	}
+	tb.Reset()
+	if tb.Len() != 1 || w.open() != 1 {
+		t.Errorf("%d records, %d fds after a reset", tb.Len(), w.open())
+	}
+}
+
+// TestLastGeneration: a slot whose generations are used up is not used again.
+func TestLastGeneration(t *testing.T) {
+	w := newWorld(t, false)
+	w.addFile(1, "a", 10)
+	tb := w.table(10)
+	id := w.lookup(tb, Root, "a")
+	ctl := &tb.records[id.slot()].ctl
+	ctl.Or(genMask)
+	tb.Forget(ID(genMask)|id, 1)
+	if next := w.lookup(tb, Root, "a"); next.slot() == id.slot() {
+		t.Errorf("slot %d was used beyond its last generation", id.slot())
+	}
+}
+
+// TestMapped runs the table in its real memory, and gives it back.
+func TestMapped(t *testing.T) {
+	w := newWorld(t, true)
+	tb, err := New(w, Options{Budget: 4}, w.files[1], w.openIno(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		w.addFile(1, fileName(i), uint64(10+i))
+		w.lookup(tb, Root, fileName(i))
+	}
+	if m := tb.Memory(); m < 100*recordSize || m > 100*(recordSize+32)+4096 {
+		t.Errorf("%d bytes for 100 files", m)
+	}
+	tb.Close()
+	if w.open() != 0 {
+		t.Errorf("%d fds are left", w.open())
+	}
+}
