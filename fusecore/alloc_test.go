@@ -116,9 +116,10 @@ func BenchmarkHandle(b *testing.B) {
 	s, requests := hotRequests(b)
 	for _, name := range []string{"LOOKUP", "FORGET", "GETATTR", "READ4K", "READ1M", "WRITE4K", "WRITE1M", "READDIR4K"} {
 		b.Run(name, func(b *testing.B) {
+			r := requests[name]
 			b.ReportAllocs()
 			for b.Loop() {
-				s.Handle(requests[name], true)
+				s.Handle(r, true)
 			}
 		})
 	}

@@ -139,6 +139,33 @@ func TestRequestAfterInterrupt(t *testing.T) {
 	})
 }
 
+// TestHurry: who is inside is cancelled, and who comes later too, until it ends.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tt, a, b := startLocked(t, newLockFS())
+		setlkw := func() *pending {
+			p := launch(t, tt.s, message(t, OpSetlkw, 102, make([]byte, 48)), 16)
+			synctest.Wait()
+			return p
+		}
+		end := tt.s.Hurry()
+		second := tt.s.Hurry()
+		synctest.Wait()
+		a.check(t, "SETLKW", true, syscall.EINTR)
+		b.check(t, "SETLKW", true, syscall.EINTR)
+		setlkw().check(t, "a later SETLKW", true, syscall.EINTR)
+		end()
+		end()
+		setlkw().check(t, "SETLKW while the second Hurry holds", true, syscall.EINTR)
+		second()
+		last := setlkw()
+		last.check(t, "SETLKW after the end", false, 0)
+		tt.s.Interrupt()
+		synctest.Wait()
+		last.check(t, "SETLKW", true, syscall.EINTR)
+	})
+}
+
 // TestEndsWait: INIT and DESTROY cancel what is in flight and wait for it, even when it does
 // not listen; requests meanwhile get EIO; the file system is reset with nobody inside.
 func TestEndsWait(t *testing.T) {
@@ -256,8 +283,11 @@ func TestConcurrency(t *testing.T) {
 		wg.Go(func() {
 			var r Request
 			for i := range 400 {
-				if rng.IntN(40) == 0 {
+				switch rng.IntN(80) {
+				case 0, 1:
 					s.Reset()
+				case 2:
+					defer s.Hurry()() // until the goroutine ends
 				}
 				unique := uint64(rng.IntN(20))
 				msg := randomMessage(t, rng, unique)

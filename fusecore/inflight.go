@@ -11,6 +11,7 @@ import (
 // wait for them. Requests are spread over shards so that queues do not meet on one lock.
 type inflight struct {
 	last   atomic.Uint32 // shard number given last
+	hurry  atomic.Int32  // above 0: who enters is cancelled at once
 	shards [8]inflightShard
 }
 
@@ -64,6 +65,18 @@ func (g *inflight) enter(r *Request, unique uint64) {
 		f.next.flight.prev = r
 	}
 	s.first = r
+	// Whoever sets hurry cancels those that are linked after that, so one of us sees the other.
+	if g.hurry.Load() > 0 {
+		f.interrupt()
+	}
+}
+
+// interrupt closes cancel. The shard's lock is held.
+func (f *flight) interrupt() {
+	if !f.cancelled {
+		f.cancelled = true
+		close(f.cancel)
+	}
 }
 
 // leave takes r out.
@@ -132,13 +145,9 @@ func (s *inflightShard) cancel(match func(*flight) bool) (found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r := s.first; r != nil; r = r.flight.next {
-		if !match(&r.flight) {
-			continue
-		}
-		found = true
-		if !r.flight.cancelled {
-			r.flight.cancelled = true
-			close(r.flight.cancel)
+		if match(&r.flight) {
+			found = true
+			r.flight.interrupt()
 		}
 	}
 	return found

@@ -56,7 +56,7 @@ func handleInit(s *Session, r *Request) fuse.Status {
 	off := inHeaderSize + r.op.args
 	r.in.read(r.args.bytes()[off : off+initExt]) // stays zero in requests before 7.36
 	if in.Major < protocolMajor || in.Major == protocolMajor && in.Minor < protocolMinMinor {
-		s.log.Warn("guest's FUSE is too old", zap.Uint32("major", in.Major), zap.Uint32("minor", in.Minor))
+		s.guestLog.Warn("guest's FUSE is too old", zap.Uint32("major", in.Major), zap.Uint32("minor", in.Minor))
 		return errVersion
 	}
 
@@ -80,7 +80,7 @@ func handleInit(s *Session, r *Request) fuse.Status {
 		s.live.CompareAndSwap(p, nil)
 		return errNoSession
 	}
-	s.log.Info("FUSE session started", zap.Uint32("minor", out.Minor), zap.Uint64("flags", p.flags))
+	s.guestLog.Info("FUSE session started", zap.Uint32("minor", out.Minor), zap.Uint64("flags", p.flags))
 	return fuse.OK
 }
 

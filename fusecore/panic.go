@@ -38,7 +38,7 @@ func (s *Session) recovered(operation string, st *fuse.Status) {
 	if isMemoryFault(p) {
 		panic(p)
 	}
-	s.log.Error("file system panicked", zap.String("operation", operation),
+	s.guestLog.Error("file system panicked", zap.String("operation", operation),
 		zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", debug.Stack()))
 	*st = errInternal
 }

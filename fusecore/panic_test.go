@@ -15,15 +15,17 @@ import (
 )
 
 // panicFS panics in GETATTR, with a nil pointer in STATFS, and touches its argument in WRITE.
-type panicFS struct{ fuse.RawFileSystem }
+type panicFS struct {
+	fuse.RawFileSystem
+	nowhere *fuse.StatfsOut
+}
 
 func (panicFS) GetAttr(<-chan struct{}, *fuse.GetAttrIn, *fuse.AttrOut) fuse.Status {
 	panic("on purpose")
 }
 
-func (panicFS) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	out = nil
-	out.Blocks = 1
+func (p panicFS) StatFs(<-chan struct{}, *fuse.InHeader, *fuse.StatfsOut) fuse.Status {
+	p.nowhere.Blocks = 1
 	return fuse.OK
 }
 
@@ -35,7 +37,7 @@ func (panicFS) Reset() { panic("on purpose too") }
 
 func TestPanics(t *testing.T) {
 	core, logs := observer.New(zap.ErrorLevel)
-	tt := newTester(t, panicFS{fuse.NewDefaultRawFileSystem()}, Options{Logger: zap.New(core)})
+	tt := newTester(t, panicFS{RawFileSystem: fuse.NewDefaultRawFileSystem()}, Options{Logger: zap.New(core)})
 	tt.init()
 	for _, c := range []struct {
 		msg  []byte
@@ -83,7 +85,7 @@ func TestMemoryFault(t *testing.T) {
 		}
 	}()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	tt := newTester(t, panicFS{fuse.NewDefaultRawFileSystem()}, Options{})
+	tt := newTester(t, panicFS{RawFileSystem: fuse.NewDefaultRawFileSystem()}, Options{})
 	tt.init()
 	statfs := message(t, OpAccess, 3, make([]byte, 8))
 	write := message(t, OpWrite, 3, make([]byte, 16), uint32(1), make([]byte, 20), []byte{0})

@@ -5,10 +5,15 @@ package fusecore
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
+
+// guestLogLines bounds the log lines of one kind that a guest can cause in a second.
+const guestLogLines = 5
 
 // Options say how a session presents itself to its guests. The zero value is good.
 type Options struct {
@@ -20,8 +25,8 @@ type Options struct {
 	// MaxBackground is how many read-ahead, writeback and asynchronous requests the guest
 	// keeps in flight. 0: 65535.
 	MaxBackground uint16
-	// Logger takes one line per INIT and per panic of the file system, and at debug level
-	// one per request. nil: none.
+	// Logger takes a line per INIT and per panic of the file system, of equal ones a few each
+	// second, and at debug level one per request. nil: none.
 	Logger *zap.Logger
 }
 
@@ -46,11 +51,13 @@ func (o Options) withDefaults() Options {
 // Session serves one file system to one guest. It outlives what a guest calls a mount: INIT
 // begins anew, DESTROY ends. All methods may be called by any goroutine.
 type Session struct {
-	fs       fuse.RawFileSystem
-	has      extras
-	opts     Options
-	log      *zap.Logger
-	inflight *inflight
+	fs   fuse.RawFileSystem
+	has  extras
+	opts Options
+	// log is for debugging; guestLog takes what a guest can provoke, guestLogLines equal
+	// lines a second.
+	log, guestLog *zap.Logger
+	inflight      *inflight
 
 	// live is what the last INIT agreed on; nil without a session. A request that loaded
 	// other params than are live once it is in flight is too late.
@@ -72,7 +79,10 @@ type params struct {
 // own file systems answer ENOSYS to notifications as long as they got none.
 func NewSession(fs fuse.RawFileSystem, o Options) *Session {
 	o = o.withDefaults()
-	return &Session{fs: fs, has: findExtras(fs), opts: o, log: o.Logger, inflight: newInflight()}
+	sampled := o.Logger.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Second, guestLogLines, 0)
+	}))
+	return &Session{fs: fs, has: findExtras(fs), opts: o, log: o.Logger, guestLog: sampled, inflight: newInflight()}
 }
 
 // Handle carries out r and returns the length of its reply in bytes, 0 for requests that have
@@ -162,9 +172,17 @@ func (s *Session) mayBlock(r *Request) bool {
 }
 
 // Interrupt cancels every request that is inside the file system now. Requests that enter later
-// are not touched: who shuts down calls it when no more requests come.
+// are not touched.
 func (s *Session) Interrupt() {
 	s.inflight.cancelAll()
+}
+
+// Hurry cancels every request that is inside the file system and each that enters it until end
+// is called: for waiting until queues are empty.
+func (s *Session) Hurry() (end func()) {
+	s.inflight.hurry.Add(1)
+	s.inflight.cancelAll()
+	return sync.OnceFunc(func() { s.inflight.hurry.Add(-1) })
 }
 
 // Reset ends the session as DESTROY does, on behalf of the device: what is in flight is

@@ -11,6 +11,7 @@ type clock struct {
 	records []record
 	ring    []uint32
 	hand    int
+	stuck   int // records that have an fd and are not in the ring
 	budget  int
 }
 
@@ -25,25 +26,58 @@ func (c *clock) init(records []record, budget int) {
 func (c *clock) len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.ring)
+	return len(c.ring) + c.stuck
 }
 
 // add enters a record that got an fd. Its shard is locked, or nobody else knows it; so for remove.
 func (c *clock) add(slot uint32) {
 	c.mu.Lock()
-	c.records[slot].link = uint32(len(c.ring))
-	c.ring = append(c.ring, slot)
+	c.push(slot)
 	c.mu.Unlock()
 }
 
+func (c *clock) push(slot uint32) {
+	c.records[slot].link = uint32(len(c.ring))
+	c.ring = append(c.ring, slot)
+}
+
+// remove takes a record out whose fd is given up.
 func (c *clock) remove(slot uint32) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.records[slot].stuck {
+		c.stuck--
+		return
+	}
+	c.pull(slot)
+}
+
+// stick leaves a record aside that keeps its fd; unstick takes it in again.
+func (c *clock) stick(slot uint32) {
+	c.mu.Lock()
+	c.pull(slot)
+	c.stuck++
+	c.records[slot].stuck = true
+	c.mu.Unlock()
+}
+
+func (c *clock) unstick(slot uint32) {
+	if !c.records[slot].stuck {
+		return
+	}
+	c.mu.Lock()
+	c.stuck--
+	c.records[slot].stuck = false
+	c.push(slot)
+	c.mu.Unlock()
+}
+
+func (c *clock) pull(slot uint32) {
 	at, last := c.records[slot].link, len(c.ring)-1
 	moved := c.ring[last]
 	c.ring[at] = moved
 	c.records[moved].link = at
 	c.ring = c.ring[:last]
-	c.mu.Unlock()
 }
 
 // victim returns a record that was not used lately, pinned by nobody but now the caller; 0 if
@@ -51,7 +85,7 @@ func (c *clock) remove(slot uint32) {
 func (c *clock) victim(force bool) uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !force && len(c.ring) <= c.budget {
+	if !force && len(c.ring)+c.stuck <= c.budget {
 		return 0
 	}
 	for range min(patience, 2*len(c.ring)) {

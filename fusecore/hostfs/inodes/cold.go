@@ -146,6 +146,7 @@ func (t *Table) evict(slot uint32) bool {
 	handle, ok := t.host.Freeze(fd, c.Cold, dir.FD(), b.new[:0])
 	dir.Release()
 	if !ok {
+		t.stick(slot, c)
 		return false
 	}
 	ref := c.ref
@@ -170,7 +171,7 @@ func (t *Table) chill(slot uint32, c coldRecord, ref uint32) bool {
 	s, _ := t.shardOf(slot)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.form != c.form || r.ref != c.ref || r.parent != c.parent {
+	if !r.isAs(c) {
 		return false
 	}
 	v := r.ctl.Load()
@@ -182,4 +183,19 @@ func (t *Table) chill(slot uint32, c coldRecord, ref uint32) bool {
 	}
 	t.clock.remove(slot)
 	return true
+}
+
+// stick leaves a record whose fd cannot be given up out of the search until it gets a name.
+func (t *Table) stick(slot uint32, c coldRecord) {
+	s, _ := t.shardOf(slot)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := &t.records[slot]; r.isAs(c) && !r.stuck {
+		t.clock.stick(slot)
+	}
+}
+
+// isAs tells whether the record is reopened as when c was copied. Its shard is locked.
+func (r *record) isAs(c coldRecord) bool {
+	return r.form == c.form && r.ref == c.ref && r.parent == c.parent
 }

@@ -87,6 +87,7 @@ func (t *Table) Rename(i Identity, parent Node, name string) {
 	s.mu.Lock()
 	if slot := s.find(h, i); slot != 0 && t.records[slot].form != formHandle {
 		n = t.records[slot].swapName(n)
+		t.clock.unstick(slot)
 	}
 	s.mu.Unlock()
 	t.dropName(n)

@@ -27,6 +27,7 @@ type record struct {
 	typ     uint32 // identity, too
 	form    form   // what ref is; shard lock
 	hashed  bool   // in the index; shard lock
+	stuck   bool   // has an fd that cannot be given up: not in the clock; shard lock
 }
 
 const (
@@ -49,7 +50,7 @@ const (
 func (r *record) set(i Identity, fd int) {
 	r.dev, r.ino, r.mnt, r.birth, r.typ = i.Dev, i.Ino, i.Mnt, i.Birth, i.Type
 	r.nlookup, r.parent, r.kids, r.ref = 0, 0, 0, 0
-	r.fd, r.form, r.hashed = int32(fd), formNone, false
+	r.fd, r.form, r.hashed, r.stuck = int32(fd), formNone, false, false
 }
 
 func (r *record) identity() Identity {

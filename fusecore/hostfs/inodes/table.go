@@ -144,6 +144,7 @@ func (t *Table) Insert(i Identity, fd int, parent Node, name string) (ID, error)
 		unused = fd
 	}
 	r := &t.records[slot]
+	t.clock.unstick(slot) // it may have a name again
 	if r.nlookup++; r.nlookup == 0 {
 		r.nlookup = math.MaxUint64 // saturated: a count that wrapped would free a living file
 	}
