@@ -54,7 +54,7 @@ func TestAligned(t *testing.T) {
 // Two threads each store to their own word and then load the other's. With a full fence between, at
 // least one sees the other's store; without, x86 and ARM both let each pass the other by.
 func TestFence(t *testing.T) {
-	const rounds = 200_000
+	const rounds = 60_000
 	words := make([]byte, 256)
 	mine := func(i int) []byte { return words[i*128:] } // a cache line each
 	var saw [2]uint16
