@@ -112,6 +112,31 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// TestNoStalePointers: once it is done, a Request points to no guest memory but by In and Out,
+// which are its owner's: the garbage collector must not find addresses that were unmapped.
+func TestNoStalePointers(t *testing.T) {
+	s, requests := hotRequests(t)
+	long := newStarted(t, &bufferReader{recorder{data: pattern(2 << 20)}})
+	long.r.In, long.r.Out = [][]byte{readMsg(t, OpRead, 0, 1<<20+4096)}, pages(16+1<<20+4096)
+	if n, _ := long.s.Handle(&long.r, false); n != 16+1<<20+4096 {
+		t.Fatalf("READ in two pieces: %d bytes", n)
+	}
+	requests["READ in pieces"] = &long.r
+	for name, r := range requests {
+		if r != &long.r {
+			s.Handle(r, false)
+		}
+		for _, v := range r.vec[:cap(r.vec)] {
+			if v != nil {
+				t.Fatalf("%s leaves a range behind", name)
+			}
+		}
+		if len(r.list.Bytes()) != 0 {
+			t.Errorf("%s leaves its directory buffer behind", name)
+		}
+	}
+}
+
 func BenchmarkHandle(b *testing.B) {
 	s, requests := hotRequests(b)
 	for _, name := range []string{"LOOKUP", "FORGET", "GETATTR", "READ4K", "READ1M", "WRITE4K", "WRITE1M", "READDIR4K"} {

@@ -139,6 +139,24 @@ func TestRequestAfterInterrupt(t *testing.T) {
 	})
 }
 
+// TestLateRequest: a request that saw a session live, and is overtaken by its end before it is
+// in flight, does not reach the file system of the next one.
+func TestLateRequest(t *testing.T) {
+	f := newFullRecorder()
+	tt := newStarted(t, f)
+	msg, out := message(t, OpGetattr, 8, make([]byte, 16)), make([]byte, 120)
+	r := &Request{In: [][]byte{msg}, Out: [][]byte{out}}
+	r.start(false)
+	r.params = tt.s.live.Load()
+	if st := tt.s.enter(r); !st.Ok() || f.last().method != "GetAttr" {
+		t.Fatalf("in its own session: %v", st)
+	}
+	tt.init()
+	if st := tt.s.enter(r); st != fuse.EIO || f.last().method != "" {
+		t.Errorf("in the next session: %v", st)
+	}
+}
+
 // TestHurry: who is inside is cancelled, and who comes later too, until it ends.
 func TestHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ package fusecore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"syscall"
@@ -129,6 +130,13 @@ func TestReaddir(t *testing.T) {
 			if got.errno() != 0 || !bytes.Equal(got.body, f.out) {
 				t.Fatalf("%v of %d bytes: %v, %d bytes, want %d", op, c.size, got.errno(), len(got.body), len(f.out))
 			}
+			var in fuse.ReadIn
+			if _, err := binary.Decode(f.last().in, binary.NativeEndian, &in); err != nil {
+				t.Fatal(err)
+			}
+			if int(in.Size) != c.most {
+				t.Errorf("%v of %d bytes with room for %d: the file system was asked for %d", op, c.size, c.room, in.Size)
+			}
 			if len(got.body) > c.most || len(got.body) < c.most-200 {
 				t.Errorf("%v of %d bytes with room for %d: %d bytes", op, c.size, c.room, len(got.body))
 			}
@@ -177,6 +185,20 @@ func TestXattr(t *testing.T) {
 			t.Errorf("%v: %v", op, got.errno())
 		}
 		f.data, f.status = data, fuse.OK
+	}
+}
+
+// liarFS says that an xattr is longer than the buffer, and still that all is well.
+type liarFS struct{ fuse.RawFileSystem }
+
+func (liarFS) GetXAttr(_ cancel, _ *fuse.InHeader, _ string, dest []byte) (uint32, fuse.Status) {
+	return uint32(len(dest)) + 1, fuse.OK
+}
+
+func TestXattrTooLong(t *testing.T) {
+	tt := newStarted(t, liarFS{fuse.NewDefaultRawFileSystem()})
+	if got := tt.send(message(t, OpGetxattr, 8, uint32(10), uint32(0), "user.x"), 100); got.errno() != syscall.ERANGE {
+		t.Errorf("%v, %d bytes", got.errno(), len(got.body))
 	}
 }
 
@@ -328,6 +350,7 @@ func TestGroups(t *testing.T) {
 		"record unpadded": {fuse.CAP_CREATE_SUPP_GROUP, ext(12, 32, 1, 5), 2, syscall.EINVAL, nil},
 		"record too long": {fuse.CAP_CREATE_SUPP_GROUP, ext(24, 32, 1, 5), 2, syscall.EINVAL, nil},
 		"more than comes": {fuse.CAP_CREATE_SUPP_GROUP, ext(16, 32, 1, 5), 60, syscall.EINVAL, nil},
+		"a bit more":      {fuse.CAP_CREATE_SUPP_GROUP, ext(16, 32, 1, 5), 20, syscall.EINVAL, nil},
 		"65535":           {fuse.CAP_CREATE_SUPP_GROUP, ext(16, 32, 1, 5), 65535, syscall.EINVAL, nil},
 		"not negotiated":  {0, nil, 65535, 0, nil},
 	} {

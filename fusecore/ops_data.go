@@ -85,7 +85,7 @@ func handleWrite(s *Session, r *Request) fuse.Status {
 		return errMalformed
 	}
 	data := r.in
-	r.vec = data.slices(r.vec[:0], int(in.Size))
+	r.vec = data.slices(r.vec, int(in.Size))
 	n, st := s.fs.Writev(r.cancel(), in, r.vec)
 	if st == fuse.ENOSYS {
 		n, st = writeCopy(s, r, in)

@@ -57,6 +57,7 @@ func (r *Request) start(inline bool) bool {
 	r.fixed, r.tail = 0, 0
 	r.name, r.name2 = "", ""
 	r.groups = r.groups[:0]
+	r.dropRanges() // of a request that faulted
 	r.args = argBuf{}
 
 	const uniqueEnd = 16
@@ -123,8 +124,16 @@ func (r *Request) space(n uint32) int {
 func (r *Request) ranges(off, n int) [][]byte {
 	out := newCursor(r.Out)
 	out.skip(outHeaderSize + off)
-	r.vec = out.slices(r.vec[:0], n)
+	r.dropRanges()
+	r.vec = out.slices(r.vec, n)
 	return r.vec
+}
+
+// dropRanges forgets the ranges of the last call. Stale pointers to memory that gets unmapped
+// must not stay where the garbage collector looks.
+func (r *Request) dropRanges() {
+	clear(r.vec)
+	r.vec = r.vec[:0]
 }
 
 // putTail writes b to the reply, off bytes behind its header and fixed part.
@@ -136,9 +145,7 @@ func (r *Request) putTail(off int, b []byte) {
 
 // finish writes the reply and returns its length.
 func (r *Request) finish(st fuse.Status) int {
-	// Stale pointers to memory that gets unmapped must not stay where the garbage
-	// collector looks.
-	clear(r.vec)
+	r.dropRanges()
 	if r.silent || r.room < outHeaderSize {
 		return 0
 	}

@@ -96,7 +96,7 @@ func (s *Session) Handle(r *Request, inline bool) (written int, again bool) {
 	}
 	st := s.handle(r)
 	if r.again {
-		clear(r.vec)
+		r.dropRanges()
 		return 0, true
 	}
 	if s.log.Core().Enabled(zap.DebugLevel) {

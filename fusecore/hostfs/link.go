@@ -119,7 +119,7 @@ func (fs *FS) hold(dir inodes.Node, name string) held {
 		return held{}
 	}
 	id := identity(&st)
-	return held{id: id, known: fs.nodes.Hold(id, fd)}
+	return held{id: id, known: fs.nodes.Hold(id, fd, dir, name)}
 }
 
 func (fs *FS) renamed(f held, dir inodes.Node, name string) {

@@ -50,9 +50,9 @@ func (r *record) swapName(n nameRef) nameRef {
 }
 
 // Hold prepares a change of a name that may be all that a record is reopened by: the record of
-// file i, if there is one, gets fd, unless it has one, and is not known by a name any more, so
-// that it keeps its fd. Takes fd over. It tells whether there is such a record.
-func (t *Table) Hold(i Identity, fd int) bool {
+// file i, if there is one, gets fd, unless it has one, and if it is known by that name in parent,
+// it is not any more, so that it keeps its fd. Takes fd over. It tells whether there is such a record.
+func (t *Table) Hold(i Identity, fd int, parent Node, name string) bool {
 	h := t.hash(i)
 	s := t.shard(h)
 	s.mu.Lock()
@@ -62,7 +62,8 @@ func (t *Table) Hold(i Identity, fd int) bool {
 		if t.warm(slot, fd) {
 			fd = -1
 		}
-		if r := &t.records[slot]; r.form == formName {
+		r := &t.records[slot]
+		if r.form == formName && r.parent == parent.ID() && string(t.arena.get(r.ref)) == name {
 			old = r.swapName(nameRef{})
 		}
 	}

@@ -163,7 +163,7 @@ func (a *actor) rename() {
 		}
 		name := fileName(f)
 		fd, i := a.w.openAt(src.FD(), name)
-		known := a.t.Hold(i, fd)
+		known := a.t.Hold(i, fd, src, name)
 		a.w.rename(from, name, a.inos[d], name)
 		if known {
 			a.t.Rename(i, dst, name)

@@ -132,7 +132,7 @@ func TestHold(t *testing.T) {
 	defer root.Release()
 	hold := func(name string) Identity {
 		fd, i := w.openAt(root.FD(), name)
-		if !tb.Hold(i, fd) {
+		if !tb.Hold(i, fd, root, name) {
 			t.Errorf("%s is not known", name)
 		}
 		return i
@@ -168,11 +168,11 @@ func TestHold(t *testing.T) {
 	}
 	w.check(n.FD(), 11)
 	n.Release()
-	if fd, i := w.openAt(root.FD(), "d"); !tb.Hold(i, fd) {
+	if fd, i := w.openAt(root.FD(), "d"); !tb.Hold(i, fd, root, "d") {
 		t.Error("d is not known")
 	}
 	w.addFile(1, "unknown", 12)
-	if fd, i := w.openAt(root.FD(), "unknown"); tb.Hold(i, fd) {
+	if fd, i := w.openAt(root.FD(), "unknown"); tb.Hold(i, fd, root, "unknown") {
 		t.Error("a file that nobody looked up is known")
 	}
 	for _, id := range []ID{id, dir, b} {
