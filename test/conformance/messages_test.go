@@ -20,6 +20,7 @@ type bare struct {
 	*frontend.Conn
 	t    *testing.T
 	done chan error
+	gone bool
 }
 
 func newBare(t *testing.T) *bare {
@@ -35,9 +36,14 @@ func newBare(t *testing.T) *bare {
 	return b
 }
 
-// hangUp closes the connection and waits for the daemon to be done with it.
+// hangUp closes the connection and waits for the daemon to be done with it. A second call does
+// nothing.
 func (b *bare) hangUp() {
 	b.t.Helper()
+	if b.gone {
+		return
+	}
+	b.gone = true
 	b.Close()
 	(&guest{t: b.t, done: b.done}).ended()
 }

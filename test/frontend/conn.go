@@ -172,12 +172,16 @@ func (c *Conn) Recv(req Request) ([]byte, error) {
 	got := Request(binary.NativeEndian.Uint32(h[0:]))
 	flags := binary.NativeEndian.Uint32(h[4:])
 	size := binary.NativeEndian.Uint32(h[8:])
-	if got != req || flags != FlagVersion|FlagReply || size > maxReply {
-		return nil, fmt.Errorf("message %d: %w: request %d flags %#x size %d", req, ErrReply, got, flags, size)
+	bad := fmt.Errorf("message %d: %w: request %d flags %#x size %d", req, ErrReply, got, flags, size)
+	if size > maxReply {
+		return nil, bad
 	}
 	b := make([]byte, size)
 	if err := c.readFull(b); err != nil {
 		return nil, fmt.Errorf("reply to message %d: %w", req, err)
+	}
+	if got != req || flags != FlagVersion|FlagReply {
+		return nil, bad // and the next Recv gets the next message
 	}
 	return b, nil
 }

@@ -81,11 +81,9 @@ func (vm *VM) Config() []byte {
 	return b
 }
 
-// start has no counterpart in user-mode Linux, which cannot be paused; it is the ring part of
-// probe with the old base.
-func (u uml) start(vm *VM) error {
-	return steps(vm.eachRing(vm.sendCall, vm.sendNum, vm.sendBase, vm.sendAddr), vm.eachRing(vm.sendKick, vm.enable))
-}
+// start and stop are what comes nearest to a pause, which user-mode Linux does not have: the
+// rings are only switched.
+func (u uml) start(vm *VM) error { return vm.eachRing(vm.enable)() }
 
 // stop disables the rings from the last to the first, then asks for the features as a
 // barrier. GET_VRING_BASE never comes.
