@@ -30,6 +30,10 @@ const tagSize = 36
 // guestLogLines bounds the log lines of one kind that a guest can cause in a second.
 const guestLogLines = 5
 
+// stopPatience is how long requests in flight may take to end by themselves when their
+// queue is stopped.
+const stopPatience = 2 * time.Second
+
 // device is the virtio-fs device of one connection: the vhostuser.Device that starts a
 // loop for each queue, and the virtqueue.Handler that gives their requests to the
 // session. Queue 0 is hiprio, the others are request queues (virtio 1.2 section 5.11.2);
@@ -101,9 +105,20 @@ func (d *device) StartQueue(i int, r vhostuser.Ring) error {
 func (d *device) UpdateQueue(i int, r vhostuser.Ring) error { return d.loops[i].Update(ring(r)) }
 
 // StopQueue stops the loop of queue i after its requests in flight and returns the
-// next available index.
+// next available index. Requests that wait for something that may never come, such as a
+// lock, are interrupted after stopPatience: the VMM stands still until StopQueue returns.
 func (d *device) StopQueue(i int) uint16 {
+	stopped := make(chan struct{})
+	go func() {
+		select {
+		case <-stopped:
+		case <-time.After(stopPatience):
+			defer d.session.Hurry()()
+			<-stopped
+		}
+	}()
 	base := d.loops[i].Stop()
+	close(stopped)
 	d.loops[i] = nil
 	return base
 }

@@ -94,8 +94,8 @@ func ServeConn(ctx context.Context, c *net.UnixConn, fs fuse.RawFileSystem, o Op
 	defer mem.Reset()
 	d := newDevice(mem, fs, o, cancel)
 	defer d.session.Reset()
-	// What is blocked in the file system is woken before the queues are drained.
-	defer context.AfterFunc(ctx, d.session.Interrupt)()
+	// What is blocked in the file system is woken, so that the queues can be drained.
+	defer context.AfterFunc(ctx, func() { d.session.Hurry() })()
 
 	vo := o.VhostUser
 	if vo.Logger == nil {
