@@ -237,4 +237,3 @@ func TestInline(t *testing.T) {
 		})
 	}
 }
-
