@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -50,11 +51,21 @@ func (f *file) imports() []string {
 // line is where n stands.
 func (f *file) line(n ast.Node) int { return f.fset.Position(n.Pos()).Line }
 
-// load parses all Go files of the repository.
+// load returns all Go files of the repository. They are parsed once and only read.
 func load(t *testing.T) []*file {
 	t.Helper()
-	var files []*file
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+	files, err := loadOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 20 {
+		t.Fatalf("only %d Go files found: the walk is broken", len(files))
+	}
+	return files
+}
+
+var loadOnce = sync.OnceValues(func() (files []*file, err error) {
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -67,14 +78,8 @@ func load(t *testing.T) []*file {
 		files = append(files, f)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 20 {
-		t.Fatalf("only %d Go files found: the walk is broken", len(files))
-	}
-	return files
-}
+	return files, err
+})
 
 func parse(p string) (*file, error) {
 	src, err := os.ReadFile(p)

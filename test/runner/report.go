@@ -26,6 +26,7 @@ type event struct {
 // result is what is known of one test.
 type result struct {
 	pkg, test string
+	begun     time.Time
 	elapsed   time.Duration
 	state     string // "run", then "pass", "fail" or "skip"
 	output    []string
@@ -45,24 +46,60 @@ func newReport(w io.Writer, allowed []skip) *report {
 	return &report{w: w, allowed: allowed, tests: map[[2]string]*result{}, ran: map[string]int{}}
 }
 
+// heartbeat is how often tests in progress are named.
+const heartbeat = time.Minute
+
 // read takes in the output of one go test -json. An error is one of reading.
 func (r *report) read(in io.Reader) error {
-	lines := bufio.NewReader(in)
-	for {
-		l, err := lines.ReadBytes('\n')
-		if len(l) > 0 {
-			var e event
-			if json.Unmarshal(l, &e) != nil {
-				fmt.Fprintf(r.w, "%s", l) // go itself said something
-			} else {
-				r.take(e)
+	lines := make(chan []byte)
+	ended := make(chan error, 1)
+	go func() {
+		defer close(lines)
+		b := bufio.NewReader(in)
+		for {
+			l, err := b.ReadBytes('\n')
+			if len(l) > 0 {
+				lines <- l
+			}
+			if err != nil {
+				ended <- err
+				return
 			}
 		}
-		if err == io.EOF {
-			return nil
+	}()
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case l, ok := <-lines:
+			if !ok {
+				if err := <-ended; err != io.EOF {
+					return fmt.Errorf("reading the tests' output: %w", err)
+				}
+				return nil
+			}
+			r.line(l)
+		case <-tick.C:
+			r.inProgress(time.Now())
 		}
-		if err != nil {
-			return fmt.Errorf("reading the tests' output: %w", err)
+	}
+}
+
+// line takes in a line of go test -json.
+func (r *report) line(l []byte) {
+	var e event
+	if json.Unmarshal(l, &e) != nil {
+		fmt.Fprintf(r.w, "%s", l) // go itself said something
+		return
+	}
+	r.take(e)
+}
+
+// inProgress names the tests that have run for a whole heartbeat.
+func (r *report) inProgress(now time.Time) {
+	for _, t := range r.sorted() {
+		if d := now.Sub(t.begun); t.test != "" && t.state == "run" && d >= heartbeat {
+			fmt.Fprintf(r.w, "     %s %s: running for %v\n", short(t.pkg), t.test, d.Round(time.Second))
 		}
 	}
 }
@@ -79,7 +116,7 @@ func (r *report) take(e event) {
 	key := [2]string{e.Package, e.Test}
 	t := r.tests[key]
 	if t == nil {
-		t = &result{pkg: e.Package, test: e.Test, state: "run"}
+		t = &result{pkg: e.Package, test: e.Test, state: "run", begun: time.Now()}
 		r.tests[key] = t
 	}
 	switch e.Action {

@@ -88,6 +88,23 @@ func TestTenSlowest(t *testing.T) {
 	}
 }
 
+func TestInProgress(t *testing.T) {
+	var out bytes.Buffer
+	r := newReport(&out, nil)
+	r.take(event{Action: "run", Package: p, Test: "TestSlow"})
+	r.take(event{Action: "run", Package: p, Test: "TestDone"})
+	r.take(event{Action: "pass", Package: p, Test: "TestDone"})
+	r.inProgress(time.Now())
+	if out.Len() != 0 {
+		t.Errorf("printed at once: %q", out.String())
+	}
+	out.Reset()
+	r.inProgress(time.Now().Add(2 * heartbeat))
+	if got := out.String(); !strings.HasPrefix(got, "     p TestSlow: running for 2m0") || strings.Contains(got, "TestDone") {
+		t.Errorf("printed %q, want TestSlow's time", got)
+	}
+}
+
 func TestParseSkipsMistakes(t *testing.T) {
 	for _, text := range []string{"p", "p TestA", "p TestA why", "[ TestA two words", "p [ two words"} {
 		if _, err := parseSkips(text); err == nil {
