@@ -29,34 +29,33 @@ type host struct {
 // openHost opens the share. rootFD is an O_PATH fd of it, owned by the caller.
 func openHost(path string, handles bool) (h *host, root inodes.Identity, rootFD int, err error) {
 	h = &host{root: -1, proc: -1}
-	defer func() {
-		if err != nil {
-			h.close()
-		}
-	}()
-	if h.root, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+	if root, rootFD, err = h.open(path); err != nil {
+		h.close()
 		return nil, root, -1, err
 	}
-	if h.proc, err = unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return nil, root, -1, err
-	}
-	var fs unix.Statfs_t
-	if err = unix.Fstatfs(h.root, &fs); err != nil {
-		return nil, root, -1, err
-	}
-	h.remote = remote(int64(fs.Type))
-	if rootFD, err = sys.Reopen(h.proc, h.root, unix.O_PATH); err != nil {
-		return nil, root, -1, err
-	}
-	var st unix.Statx_t
-	if err = statFD(rootFD, &st); err != nil {
-		_ = sys.Close(rootFD)
-		return nil, root, -1, err
-	}
-	root = identity(&st)
 	h.mnt, h.rootIno = root.Mnt, root.Ino
 	h.handles = handles && h.tryHandles(rootFD)
 	return h, root, rootFD, nil
+}
+
+func (h *host) open(path string) (root inodes.Identity, rootFD int, err error) {
+	if h.root, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return root, -1, err
+	}
+	if h.proc, err = unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return root, -1, err
+	}
+	var fs unix.Statfs_t
+	if err = unix.Fstatfs(h.root, &fs); err != nil {
+		return root, -1, err
+	}
+	h.remote = remote(int64(fs.Type))
+	var st unix.Statx_t
+	if err = statFD(h.root, &st); err != nil {
+		return root, -1, err
+	}
+	rootFD, err = sys.Reopen(h.proc, h.root, unix.O_PATH)
+	return identity(&st), rootFD, err
 }
 
 // tryHandles takes the root's handle and opens it, the only way to know that both is allowed.
@@ -125,7 +124,7 @@ func (h *host) Freeze(fd int, c inodes.Cold, parent int, buf []byte) ([]byte, bo
 
 // Thaw implements inodes.Host.
 func (h *host) Thaw(c inodes.Cold, parent int) (int, error) {
-	fd, err := h.open(c, parent)
+	fd, err := h.openCold(c, parent)
 	if err != nil {
 		if err == unix.ENOENT || err == unix.ENOTDIR {
 			err = inodes.ErrStale
@@ -149,7 +148,7 @@ func (h *host) Thaw(c inodes.Cold, parent int) (int, error) {
 	return -1, err
 }
 
-func (h *host) open(c inodes.Cold, parent int) (int, error) {
+func (h *host) openCold(c inodes.Cold, parent int) (int, error) {
 	switch {
 	case len(c.Name) > 0:
 		return sys.OpenIn(parent, string(c.Name), unix.O_PATH|unix.O_NOFOLLOW, 0)

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package creds
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// owner makes a directory with the ids and tells whom it belongs to.
+func owner(t *testing.T, s *Switcher, path string, uid, gid uint32) (uint32, uint32) {
+	t.Helper()
+	if err := s.Do(uid, gid, func() error { return unix.Mkdir(path, 0o755) }); err != nil {
+		t.Errorf("mkdir as %d:%d: %v", uid, gid, err)
+		return 0, 0
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Error(err)
+	}
+	return st.Uid, st.Gid
+}
+
+func TestDo(t *testing.T) {
+	s, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
+	if root := os.Geteuid() == 0; s.Able() != root {
+		t.Logf("able: %v with uid %d", s.Able(), uid)
+	}
+	for i, c := range []struct{ uid, gid, wantUID, wantGID uint32 }{
+		{1234, 2345, 1234, 2345},
+		{0, 2345, uid, 2345}, // root is not switched to
+		{1234, 0, 1234, gid},
+		{0, 0, uid, gid},
+		{uid, gid, uid, gid},
+	} {
+		if !s.Able() {
+			c.wantUID, c.wantGID = uid, gid // everything is the daemon's own
+		}
+		if u, g := owner(t, s, dir+"/"+string(rune('a'+i)), c.uid, c.gid); u != c.wantUID || g != c.wantGID {
+			t.Errorf("%+v: belongs to %d:%d", c, u, g)
+		}
+	}
+	want := errors.New("mine")
+	if err := s.Do(1234, 2345, func() error { return want }); err != want {
+		t.Errorf("the error of the call came back as %v", err)
+	}
+}
+
+// TestRestored looks at every thread while others switch, and at capabilities after it.
+func TestRestored(t *testing.T) {
+	s, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := sys.Capget()
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, gid := os.Geteuid(), os.Getegid()
+	check := func() {
+		if u, g := unix.Geteuid(), unix.Getegid(); u != uid || g != gid {
+			t.Errorf("a thread that is not switched has ids %d:%d", u, g)
+		}
+		if c, err := sys.Capget(); err != nil || c != before {
+			t.Errorf("capabilities %+v, %v; before %+v", c, err, before)
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range uint32(8) {
+		wg.Go(func() {
+			for range 300 {
+				err := s.Do(1000+i, 2000+i, func() error {
+					if u, g := unix.Geteuid(), unix.Getegid(); s.Able() && (u != int(1000+i) || g != int(2000+i)) {
+						t.Errorf("switched to %d:%d, not %d:%d", u, g, 1000+i, 2000+i)
+					}
+					runtime.Gosched()
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				check()
+			}
+		})
+	}
+	wg.Wait()
+	check()
+}
+
+// TestUnable: without the capabilities nothing is switched and nothing fails.
+func TestUnable(t *testing.T) {
+	s := &Switcher{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
+	u, g := owner(t, s, t.TempDir()+"/d", 1234, 2345)
+	if u != s.uid || g != s.gid {
+		t.Errorf("belongs to %d:%d", u, g)
+	}
+}
+
+func BenchmarkDo(b *testing.B) {
+	s, err := Detect()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = s.Do(1234, 2345, func() error { return nil })
+	}
+}
