@@ -112,6 +112,8 @@ func TestReadWrite(t *testing.T) {
 	}
 	_, st = s.Writev(nil, &fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh, Offset: 1 << 63}, [][]byte{{1}})
 	want(t, "negative offset", st, unix.EINVAL)
+	_, st = s.Writev(nil, &fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh, Offset: 1<<64 - 1}, [][]byte{{1}})
+	want(t, "offset -1", st, unix.EINVAL)
 
 	var out fuse.LseekOut
 	s.ok("lseek", s.Lseek(nil, &fuse.LseekIn{InHeader: header(f.NodeId), Fh: f.Fh, Offset: 4 << 20, Whence: unix.SEEK_DATA}, &out))

@@ -39,6 +39,9 @@ func Writev(fd int, bufs [][]byte, off int64, flags int) (int, error) {
 
 // transfer moves bufs from or to the file, in vectors of at most iovMax.
 func transfer(trap uintptr, fd int, bufs [][]byte, off int64, flags int) (int, error) {
+	if off < 0 {
+		return 0, unix.EINVAL // -1 would mean the fd's own position
+	}
 	iov := iovecPool.Get().(*iovecs)
 	defer iovecPool.Put(iov)
 	total, skip := 0, 0 // skip: bytes of bufs[0] that are done
