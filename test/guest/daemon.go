@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,31 +55,49 @@ func (l *daemonLog) String() string {
 	return l.text.String()
 }
 
-// buildDaemon builds the daemon once a process.
-var buildDaemon = sync.OnceValues(func() (string, error) {
+// buildDaemon builds the daemon, plain and with the race detector, once a process each.
+var (
+	buildDaemon     = sync.OnceValues(func() (string, error) { return buildOne(daemonTool) })
+	buildRaceDaemon = sync.OnceValues(func() (string, error) { return buildOne(raceDaemonTool) })
+)
+
+func buildOne(t tool) (string, error) {
 	dir, err := workDir()
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, daemonTool.name), daemonTool.buildIn(dir)
-})
+	return filepath.Join(dir, t.name), t.buildIn(dir)
+}
 
 // DaemonEnv names the environment variable with another daemon to run the guests on, one with
 // the same options. It is for comparing; results with it say nothing about this daemon.
 const DaemonEnv = "VIRTIOFSD_GO_DAEMON"
 
-// StartDaemon builds the daemon and starts it on shared with further arguments. User-mode Linux
-// learns tag from it.
-func StartDaemon(shared, tag string, args ...string) (*Daemon, error) {
-	bin := os.Getenv(DaemonEnv)
-	if bin == "" {
-		var err error
-		if bin, err = buildDaemon(); err != nil {
-			return nil, err
-		}
+// DaemonSpec says what daemon to start.
+type DaemonSpec struct {
+	Shared string   // directory of the host
+	Tag    string   // user-mode Linux learns it from the daemon
+	Args   []string // further options
+	Race   bool     // with the race detector: slow, and a race ends it with status 66
+	Wrap   []string // a command that runs the daemon's, e.g. prlimit with options
+}
+
+// StartDaemon builds and starts the daemon and returns when a VMM can connect.
+func StartDaemon(s DaemonSpec) (*Daemon, error) {
+	bin, err := os.Getenv(DaemonEnv), error(nil)
+	switch {
+	case bin != "":
+	case s.Race:
+		bin, err = buildRaceDaemon()
+	default:
+		bin, err = buildDaemon()
+	}
+	if err != nil {
+		return nil, err
 	}
 	return startDaemon(func(socket string) []string {
-		return append([]string{bin, "--socket-path=" + socket, "--shared-dir=" + shared, "--tag=" + tag}, args...)
+		argv := append(slices.Clone(s.Wrap), bin, "--socket-path="+socket, "--shared-dir="+s.Shared, "--tag="+s.Tag)
+		return append(argv, s.Args...)
 	})
 }
 

@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -175,7 +174,7 @@ func (g *Guest) Do(script string, limit time.Duration) (out string, code int, er
 	return g.Wait(cmd, limit+30*time.Second)
 }
 
-// Close ends the guest at once and releases what it holds.
+// Close ends the guest at once and releases what it holds. It may be called again.
 func (g *Guest) Close() {
 	if g.proc != nil {
 		g.proc.kill()
@@ -203,9 +202,4 @@ func socketPair() (net.Conn, *os.File, error) {
 		return nil, nil, err
 	}
 	return conn, theirs, nil
-}
-
-// alive reports whether the guest's process still runs.
-func (g *Guest) alive() bool {
-	return syscall.Kill(g.proc.cmd.Process.Pid, 0) == nil
 }

@@ -110,11 +110,11 @@ func writeFile(t *testing.T, path, text string) {
 	}
 }
 
-// serve starts the daemon on dir. At the end of the test, when the guest is gone, the daemon must
+// serve starts the daemon. At the end of the test, when the guest is gone, the daemon must
 // have ended by itself with status 0.
-func serve(t *testing.T, dir, tag string, args ...string) *Daemon {
+func serve(t *testing.T, s DaemonSpec) *Daemon {
 	t.Helper()
-	d, err := StartDaemon(dir, tag, args...)
+	d, err := StartDaemon(s)
 	if err != nil {
 		t.Fatal(err)
 	}

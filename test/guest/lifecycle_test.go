@@ -28,7 +28,7 @@ func TestLifecycle(t *testing.T) {
 
 func lifecycle(t *testing.T, k Kind) {
 	sh := share{host: t.TempDir(), guest: "/mnt/share"}
-	sh.d = serve(t, sh.host, "share", "--cache=auto", "--xattr")
+	sh.d = serve(t, DaemonSpec{Shared: sh.host, Tag: "share", Args: []string{"--cache=auto", "--xattr"}, Race: true})
 	g := boot(t, Spec{Kind: k, CPUs: 2, Shares: []Share{{sh.d.Socket, "share", 1}}})
 	g.mount("share")
 	makeReadTree(t, sh.host)
@@ -48,7 +48,7 @@ func lifecycle(t *testing.T, k Kind) {
 // TestUMLRebind unbinds and binds the driver of user-mode Linux, whose order of messages differs.
 func TestUMLRebind(t *testing.T) {
 	sh := share{host: t.TempDir(), guest: "/mnt/share"}
-	sh.d = serve(t, sh.host, "share")
+	sh.d = serve(t, DaemonSpec{Shared: sh.host, Tag: "share", Race: true})
 	g := boot(t, Spec{Kind: UML61, Shares: []Share{{Socket: sh.d.Socket, Tag: "share"}}})
 	g.mount("share")
 	makeReadTree(t, sh.host)

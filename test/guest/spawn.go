@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is a program that runs beside the test: a guest or a daemon. It has its own process
@@ -50,16 +53,30 @@ func spawn(argv []string, out io.Writer, extra []*os.File, configure func(*exec.
 		return nil, err
 	}
 	p := &process{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		p.err = cmd.Wait()
-		close(p.done)
-	}()
+	go p.wait()
 	return p, nil
+}
+
+// wait waits for the leader to end, kills what is left of its group and only then frees its
+// process id: so the signal cannot hit a stranger.
+func (p *process) wait() {
+	pid := p.cmd.Process.Pid
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	// ESRCH: nobody is left. A pid of an unwaited child cannot be a stranger's.
+	_ = unix.Kill(-pid, unix.SIGKILL)
+	p.err = p.cmd.Wait()
+	close(p.done)
 }
 
 // kill ends the whole process group and waits for its leader.
 func (p *process) kill() {
 	// An error means that it is gone already.
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	_ = p.cmd.Process.Kill()
 	<-p.done
 }

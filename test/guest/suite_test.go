@@ -5,6 +5,7 @@ package guest
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -45,8 +46,9 @@ func TestWorkloads(t *testing.T) {
 func (s suite) run(t *testing.T) {
 	auto := share{host: t.TempDir(), guest: "/mnt/auto"}
 	never := share{host: t.TempDir(), guest: "/mnt/never"}
-	auto.d = serve(t, auto.host, "auto", "--cache=auto", "--xattr", fmt.Sprintf("--num-request-queues=%d", max(1, s.spec.CPUs)))
-	never.d = serve(t, never.host, "never", "--cache=never")
+	queues := fmt.Sprintf("--num-request-queues=%d", max(1, s.spec.CPUs))
+	auto.d = serve(t, DaemonSpec{Shared: auto.host, Tag: "auto", Args: []string{"--cache=auto", "--xattr", queues}})
+	never.d = serve(t, DaemonSpec{Shared: never.host, Tag: "never", Args: []string{"--cache=never"}})
 	s.spec.Shares = []Share{{auto.d.Socket, "auto", s.spec.CPUs}, {never.d.Socket, "never", 1}}
 	g := boot(t, s.spec)
 	for _, sh := range []share{auto, never} {
@@ -63,4 +65,27 @@ func (s suite) run(t *testing.T) {
 	sub("remove", checkRemove, auto)
 	sub("sqlite", checkSqlite, auto)
 	sub("sqlite-never", checkSqliteNever, never)
+	if !s.spec.Kind.IsUML() {
+		sub("queues", func(b *box, _ share, _ int) { checkQueues(b, s.spec) }, auto)
+	}
+}
+
+// checkQueues looks whether the guest has used all request queues that it has been given: a
+// kernel from 6.11 on takes the queue of the CPU that asks.
+func checkQueues(b *box, s Spec) {
+	used := map[string]bool{}
+	for line := range strings.SplitSeq(b.must("cat /proc/interrupts"), "\n") {
+		f := strings.Fields(line)
+		if len(f) < s.CPUs+2 || !strings.Contains(f[len(f)-1], "-requests.") {
+			continue
+		}
+		for _, n := range f[1 : 1+s.CPUs] {
+			if n != "0" {
+				used[f[len(f)-1]] = true
+			}
+		}
+	}
+	if len(used) < s.CPUs {
+		b.t.Errorf("%d request queues in use, not %d: %v", len(used), s.CPUs, used)
+	}
 }

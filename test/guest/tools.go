@@ -16,18 +16,21 @@ type tool struct {
 	name  string
 	pkg   string   // import path within the module
 	build []string // arguments of the go command before the output file
-	guest bool     // it runs in guests
+	cgo   string   // CGO_ENABLED: the race detector needs it, guests need static programs
 }
 
 const modulePath = "github.com/virtiofsd-go/virtiofsd-go/"
 
 var tools = []tool{
-	{"agent", "test/guest/agent", []string{"build", "-ldflags=-s -w", "-o"}, true},
-	{"posixtest", "test/guest/posix", []string{"test", "-c", "-ldflags=-s -w", "-o"}, true},
+	{"agent", "test/guest/agent", []string{"build", "-ldflags=-s -w", "-o"}, "0"},
+	{"posixtest", "test/guest/posix", []string{"test", "-c", "-ldflags=-s -w", "-o"}, "0"},
 }
 
-// daemonTool is the program that all this is about.
-var daemonTool = tool{"virtiofsd-go", "cmd/virtiofsd-go", []string{"build", "-o"}, false}
+// The program that all this is about.
+var (
+	daemonTool     = tool{"virtiofsd-go", "cmd/virtiofsd-go", []string{"build", "-o"}, "0"}
+	raceDaemonTool = tool{"virtiofsd-go-race", "cmd/virtiofsd-go", []string{"build", "-race", "-o"}, "1"}
+)
 
 // workDir is this process's directory for files that live as long as it does; made on first use.
 var workDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "virtiofsd-go-") })
@@ -59,11 +62,11 @@ var buildTools = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// buildIn builds the tool as a static linux/amd64 program in dir.
+// buildIn builds the tool for linux/amd64 in dir.
 func (t tool) buildIn(dir string) error {
 	args := append(slices.Clone(t.build), filepath.Join(dir, t.name), modulePath+t.pkg)
 	cmd := exec.Command("go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+t.cgo, "GOOS=linux", "GOARCH=amd64", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %v: %w\n%s", args, err, out)
 	}
