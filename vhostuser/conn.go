@@ -5,6 +5,7 @@ package vhostuser
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -17,8 +18,8 @@ import (
 
 // Options of a connection. The zero value is fine.
 type Options struct {
-	// Logger gets a line for each refused message and, at debug level, for each message.
-	// nil: no log.
+	// Logger gets a line for each refused message and, at debug level, for each message. A
+	// front-end may provoke any number of them. nil: no log.
 	Logger *zap.Logger
 
 	// Trace, if not nil, gets the whole conversation as text, one line a message and one a
@@ -134,30 +135,22 @@ func (c *Conn) answer(m *message, r *rule, body []byte, refused error) error {
 		if c.protocol&ProtocolLogSHMFD != 0 {
 			kind = replyValue
 			if refused != nil {
-				return errors.Join(ErrLogBase, refused)
+				return fmt.Errorf("%w: %w", ErrLogBase, refused)
 			}
 		}
 	}
-	switch kind {
-	case replyValue:
-		if refused != nil {
-			body = nil
-		}
-	case replyStatus:
-		status := uint64(0)
-		if refused != nil {
-			status = statusRefused
-		}
-		body = AppendU64(nil, status)
+	switch {
+	case kind == replyValue && refused != nil:
+		body = nil
+	case kind == replyValue:
+	case kind == replyStatus && refused != nil:
+		body = AppendU64(nil, statusRefused)
+	case kind == replyAck && !m.needReply():
+		return nil
+	case refused != nil:
+		body = AppendU64(nil, 1)
 	default:
-		if !m.needReply() {
-			return nil
-		}
-		status := uint64(0)
-		if refused != nil {
-			status = 1
-		}
-		body = AppendU64(nil, status)
+		body = AppendU64(nil, 0)
 	}
 	c.trace.reply(m.Request, body)
 	return c.ch.reply(m, body)

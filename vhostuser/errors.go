@@ -22,6 +22,7 @@ var (
 	ErrIndex         = errors.New("no such ring")
 	ErrValue         = errors.New("value out of range")
 	ErrRingAddress   = errors.New("ring address is misaligned")
+	ErrRingMemory    = errors.New("ring is not in the guest memory that was shared with this process (QEMU: a memory backend with share=on)")
 	ErrConfig        = errors.New("not in the configuration space")
 	ErrReadOnly      = errors.New("configuration space is read-only")
 	ErrNotSocket     = errors.New("file descriptor is not a stream socket")
@@ -30,7 +31,7 @@ var (
 // OpError says what failed while doing what. Err is one of the sentinels of this package, an
 // error of the memory table, of the device, or of the socket.
 type OpError struct {
-	Op  string // a message's name, "receive" or "reply"
+	Op  string // "receive", or the name of the message that could not be answered
 	Err error
 }
 

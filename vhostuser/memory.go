@@ -19,9 +19,6 @@ func (c *Conn) getMaxMemSlots(*message) ([]byte, error) {
 // user-mode Linux up to 6.12 sends room for two with one region in it.
 func (c *Conn) setMemTable(m *message) ([]byte, error) {
 	n := uint64((&cursor{m.payload}).u32())
-	if n > memTableMax {
-		return nil, ErrValue
-	}
 	if uint64(len(m.payload)) < memTableHead+n*memRegionSize {
 		return nil, ErrSize
 	}

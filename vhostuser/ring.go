@@ -2,6 +2,8 @@
 
 package vhostuser
 
+import "fmt"
+
 // The state of a ring is what the front-end has said about it. From that follows whether the
 // device runs it:
 //
@@ -211,7 +213,7 @@ func (c *Conn) resolve(r *ring) (Ring, error) {
 	} {
 		gpa, err := t.Translate(part.addr, part.size)
 		if err != nil {
-			return out, err
+			return out, fmt.Errorf("%w: %w", ErrRingMemory, err)
 		}
 		if gpa%part.align != 0 {
 			return out, ErrRingAddress

@@ -145,6 +145,19 @@ func TestRestartWithoutStop(t *testing.T) {
 	wantCall(t, p, "StartQueue 0 size=64 desc=0x8000 avail=0x9000 used=0xa000 base=3 ")
 }
 
+// TestStopWithoutRestart: a base set while the ring runs is not where it has come to.
+func TestStopWithoutRestart(t *testing.T) {
+	p := withMemory(t)
+	p.dev.bases = []uint16{77}
+	p.startRing(0, 50)
+	p.must(SetVringBase, state(0, 3))
+	for range 2 {
+		if b := getBase(t, p, 0); b != 77 {
+			t.Errorf("stopped at %d", b)
+		}
+	}
+}
+
 // TestRestartFails: the new addresses are no good; the ring is stopped then, and can be set up.
 func TestRestartFails(t *testing.T) {
 	p := withMemory(t)
@@ -198,7 +211,7 @@ func TestRingAddresses(t *testing.T) {
 		{"up to the last word: used", testUser, testUser + 0x1000, end - (6 + 8*128) - 2, true},
 		{"descriptors end outside", end - 16*127, testUser, testUser + 0x2000, false},
 		{"available ends outside", testUser, end - (4 + 2*128), testUser + 0x2000, false},
-		{"used ends outside", testUser, testUser + 0x1000, end - (2 + 8*128), false},
+		{"used ends outside", testUser, testUser + 0x1000, end - (4 + 8*128), false},
 		{"at the end", testUser, testUser + 0x1000, end, false},
 		{"before the region", testUser - 16, testUser + 0x1000, testUser + 0x2000, false},
 		{"a guest physical address", 0, testUser + 0x1000, testUser + 0x2000, false},
@@ -343,8 +356,11 @@ func TestFeaturesCannotEnable(t *testing.T) {
 	}
 	p.must(SetVringAddr, ringAddrAt(0, 0x1000).Append(nil))
 	p.must(SetVringAddr, ringAddr(1).Append(nil))
-	p.mustNot(SetFeatures, u64(0x100000000))
+	p.mustNot(SetFeatures, u64(0x100000000|FeatureLogAll))
 	wantCall(t, p, "StartQueue 1 ")
+	if p.mem.LogEnabled() {
+		t.Error("refused features log")
+	}
 	p.must(SetVringAddr, ringAddr(0).Append(nil))
 	wantCall(t, p, "StartQueue 1 ")
 	p.must(SetVringEnable, state(0, 1))
