@@ -12,6 +12,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if k := os.Getenv(launcherEnv); k != "" {
+		fmt.Fprintln(os.Stderr, launcher(Kind(k)))
+		os.Exit(1)
+	}
 	code := m.Run()
 	if err := CleanUp(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
