@@ -102,7 +102,7 @@ func StartDaemon(s DaemonSpec) (*Daemon, error) {
 }
 
 func startDaemon(argv func(socket string) []string) (*Daemon, error) {
-	dir, err := os.MkdirTemp("", "vfsgo-daemon-")
+	dir, err := tempDir("daemon-")
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func Start(s Spec, say func(format string, a ...any)) (*Guest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", s.Kind, err)
 	}
-	dir, err := os.MkdirTemp("", "vfsgo-guest-")
+	dir, err := tempDir("guest-")
 	if err != nil {
 		return nil, err
 	}

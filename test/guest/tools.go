@@ -35,6 +35,15 @@ var (
 // workDir is this process's directory for files that live as long as it does; made on first use.
 var workDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "virtiofsd-go-") })
 
+// tempDir makes a directory in workDir.
+func tempDir(prefix string) (string, error) {
+	dir, err := workDir()
+	if err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(dir, prefix)
+}
+
 // CleanUp removes what this process has built. No guest may run any more.
 func CleanUp() error {
 	dir, err := workDir()
