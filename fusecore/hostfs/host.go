@@ -4,6 +4,7 @@ package hostfs
 
 import (
 	"encoding/binary"
+	"runtime"
 
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
@@ -155,9 +156,22 @@ func (h *host) openCold(c inodes.Cold, parent int) (int, error) {
 	case len(c.Handle) > 4:
 		fh := sys.Handle{Type: int32(binary.NativeEndian.Uint32(c.Handle))}
 		fh.Size = uint32(copy(fh.Bytes[:], c.Handle[4:]))
-		return sys.OpenByHandle(h.root, &fh, unix.O_PATH)
+		return h.openHandle(&fh)
 	}
 	return -1, inodes.ErrStale
+}
+
+// openHandle opens a file by handle. ENOMEM may be a lie: ext4 says so of a file that is gone while
+// its inode number is just being given to a new one (iget_locked of Linux fs/inode.c), and the
+// truth, ESTALE, a moment later.
+func (h *host) openHandle(fh *sys.Handle) (fd int, err error) {
+	for range 10 {
+		if fd, err = sys.OpenByHandle(h.root, fh, unix.O_PATH); err != unix.ENOMEM {
+			break
+		}
+		runtime.Gosched()
+	}
+	return fd, err
 }
 
 // Match implements inodes.Host.

@@ -57,10 +57,11 @@ func (fs *FS) remove(id uint64, name string, flags int) fuse.Status {
 	}
 	defer dir.Release()
 	file := fs.hold(dir, name)
+	defer file.Release()
 	if err := sys.Unlink(dir.FD(), name, flags); err != nil {
-		fs.renamed(file, dir, name)
 		return status(err)
 	}
+	file.Unnamed(dir, name)
 	return fuse.OK
 }
 
@@ -81,49 +82,36 @@ func (fs *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName stri
 	defer to.Release()
 
 	moved, other := fs.hold(from, oldName), fs.hold(to, newName)
-	err = sys.Rename(from.FD(), oldName, to.FD(), newName, in.Flags)
-	switch {
-	case err != nil:
-		fs.renamed(moved, from, oldName)
-		fs.renamed(other, to, newName)
-	case in.Flags&unix.RENAME_EXCHANGE != 0:
-		fs.renamed(moved, to, newName)
-		fs.renamed(other, from, oldName)
-	default:
-		fs.renamed(moved, to, newName)
+	defer moved.Release()
+	defer other.Release()
+	if err := sys.Rename(from.FD(), oldName, to.FD(), newName, in.Flags); err != nil {
+		return status(err)
 	}
-	return status(err)
+	if in.Flags&unix.RENAME_EXCHANGE != 0 {
+		other.Renamed(from, oldName)
+	} else {
+		other.Unnamed(to, newName)
+	}
+	moved.Renamed(to, newName)
+	return fuse.OK
 }
 
-// held is a file whose name is about to change.
-type held struct {
-	id    inodes.Identity
-	known bool // it has a node
-}
-
-// hold makes sure that a known file which is reopened by name stays within reach while the name
-// changes, and after it is gone: it gets an fd that is kept until renamed says what the name is.
-func (fs *FS) hold(dir inodes.Node, name string) held {
+// hold keeps a known file that is reopened by name within reach while the name changes. The zero
+// Node for all others.
+func (fs *FS) hold(dir inodes.Node, name string) inodes.Node {
 	if !fs.host.named(dir.Identity().Mnt) {
-		return held{}
+		return inodes.Node{}
 	}
 	fd, err := fs.withFDs(func() (int, error) {
 		return sys.OpenIn(dir.FD(), name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	})
 	if err != nil {
-		return held{} // the change itself will fail, and say why
+		return inodes.Node{} // the change itself will fail, and say why
 	}
 	var st unix.Statx_t
 	if statFD(fd, &st) != nil {
 		_ = sys.Close(fd)
-		return held{}
+		return inodes.Node{}
 	}
-	id := identity(&st)
-	return held{id: id, known: fs.nodes.Hold(id, fd, dir, name)}
-}
-
-func (fs *FS) renamed(f held, dir inodes.Node, name string) {
-	if f.known {
-		fs.nodes.Rename(f.id, dir, name)
-	}
+	return fs.nodes.Hold(identity(&st), fd)
 }

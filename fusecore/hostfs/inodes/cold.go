@@ -68,7 +68,7 @@ func (t *Table) reopen(slot uint32, depth int) (int32, error) {
 	kept := err == nil && t.warm(slot, fd)
 	r := &t.records[slot]
 	if err != nil && r.ctl.Load()&bitFD != 0 {
-		err, fd = nil, -1 // its name changed meanwhile: see Hold
+		err, fd = nil, -1 // it was held meanwhile, and its name has changed
 	}
 	got := r.fd
 	s.mu.Unlock()

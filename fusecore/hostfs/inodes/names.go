@@ -49,47 +49,60 @@ func (r *record) swapName(n nameRef) nameRef {
 	return old
 }
 
-// Hold prepares a change of a name that may be all that a record is reopened by: the record of
-// file i, if there is one, gets fd, unless it has one, and if it is known by that name in parent,
-// it is not any more, so that it keeps its fd. Takes fd over. It tells whether there is such a record.
-func (t *Table) Hold(i Identity, fd int, parent Node, name string) bool {
+// Hold pins the record of file i, if there is one, and gives it fd, unless it has one, so that a
+// name it may be reopened by can change or go. Takes fd over. The zero Node: there is no record.
+//
+// While it is held a record keeps its fd. Renamed or Unnamed is called before Release, once the
+// name has changed. A lookup at the same time may bring the old name back: such a name is found
+// wrong before the fd is given up.
+func (t *Table) Hold(i Identity, fd int) (n Node) {
 	h := t.hash(i)
 	s := t.shard(h)
 	s.mu.Lock()
-	slot := t.find(s, h, i, fd)
-	var old nameRef
-	if slot != 0 {
+	if slot := t.find(s, h, i, fd); slot != 0 {
 		if t.warm(slot, fd) {
 			fd = -1
 		}
 		r := &t.records[slot]
-		if r.form == formName && r.parent == parent.ID() && string(t.arena.get(r.ref)) == name {
-			old = r.swapName(nameRef{})
-		}
+		r.ctl.Add(1) // what is in the index lives
+		n = Node{t: t, slot: slot, fd: r.fd}
 	}
 	s.mu.Unlock()
-	t.dropName(old)
 	if fd >= 0 {
 		t.host.Close(fd)
 	}
-	return slot != 0
+	return n
 }
 
-// Rename tells that file i, held before, is now called name in the pinned directory parent.
-// Between Hold and Rename nobody looks up the names that change, as a guest's kernel, which locks
-// the directories, sees to; who does nevertheless may find the file stale.
-func (t *Table) Rename(i Identity, parent Node, name string) {
-	n := t.newName(parent, name)
-	if n.ref == 0 {
+// Renamed tells that the file is called name in the pinned directory parent now.
+func (n Node) Renamed(parent Node, name string) {
+	if n.t == nil {
 		return
 	}
-	h := t.hash(i)
-	s := t.shard(h)
+	if ref := n.t.newName(parent, name); ref.ref != 0 {
+		n.setName(ref, func(*record) bool { return true })
+	}
+}
+
+// Unnamed tells that name in the pinned directory parent is the file's no more.
+func (n Node) Unnamed(parent Node, name string) {
+	if n.t == nil {
+		return
+	}
+	id := parent.ID()
+	n.setName(nameRef{}, func(r *record) bool {
+		return r.parent == id && string(n.t.arena.get(r.ref)) == name
+	})
+}
+
+// setName gives the record a name, or none, unless it has a handle or is not fit for it.
+func (n Node) setName(ref nameRef, fit func(*record) bool) {
+	s, _ := n.t.shardOf(n.slot)
 	s.mu.Lock()
-	if slot := s.find(h, i); slot != 0 && t.records[slot].form != formHandle {
-		n = t.records[slot].swapName(n)
-		t.clock.unstick(slot)
+	if r := &n.t.records[n.slot]; r.form != formHandle && fit(r) {
+		ref = r.swapName(ref)
+		n.t.clock.unstick(n.slot)
 	}
 	s.mu.Unlock()
-	t.dropName(n)
+	n.t.dropName(ref)
 }

@@ -148,8 +148,6 @@ func (a *actor) forget() {
 
 // rename moves one of the actor's files to another directory.
 func (a *actor) rename() {
-	a.w.dirLock.Lock()
-	defer a.w.dirLock.Unlock()
 	for f, from := range a.mine {
 		d := a.rnd.IntN(raceDirs)
 		if a.inos[d] == from {
@@ -163,11 +161,10 @@ func (a *actor) rename() {
 		}
 		name := fileName(f)
 		fd, i := a.w.openAt(src.FD(), name)
-		known := a.t.Hold(i, fd, src, name)
+		n := a.t.Hold(i, fd)
 		a.w.rename(from, name, a.inos[d], name)
-		if known {
-			a.t.Rename(i, dst, name)
-		}
+		n.Renamed(dst, name)
+		n.Release()
 		a.mine[f] = a.inos[d]
 		src.Release()
 		dst.Release()

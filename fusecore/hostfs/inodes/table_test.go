@@ -130,51 +130,60 @@ func TestHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Release()
-	hold := func(name string) Identity {
-		fd, i := w.openAt(root.FD(), name)
-		if !tb.Hold(i, fd, root, name) {
+	hold := func(name string) Node {
+		n := tb.Hold(swap(w.openAt(root.FD(), name)))
+		if n == (Node{}) {
 			t.Errorf("%s is not known", name)
 		}
-		return i
+		tb.Relieve(10)
+		w.check(n.FD(), n.Identity().Ino)
+		return n
 	}
-	hold("a")
+	n := hold("a")
 	w.mu.Lock()
 	delete(w.dirs[1], "a")
 	w.mu.Unlock()
+	n.Unnamed(root, "a")
+	n.Release()
 	for range 3 {
 		tb.Relieve(10)
 	}
-	n, err := tb.Get(id)
-	if err != nil {
+	if n, err = tb.Get(id); err != nil {
 		t.Fatalf("unlinked file: %v", err)
 	}
 	n.Release()
 
 	w.addFile(1, "b", 11)
 	b := w.lookup(tb, Root, "b")
-	i := hold("b")
+	n = hold("b")
 	d, err := tb.Get(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.rename(1, "b", 2, "c")
-	tb.Rename(i, d, "c")
+	n.Renamed(d, "c")
+	n.Unnamed(root, "b") // not its name any more
+	n.Release()
 	d.Release()
 	for range 3 {
 		tb.Relieve(10)
+	}
+	if tb.FDs() != 1 { // the unlinked one's
+		t.Errorf("%d fds are left", tb.FDs())
 	}
 	if n, err = tb.Get(b); err != nil {
 		t.Fatalf("renamed file: %v", err)
 	}
 	w.check(n.FD(), 11)
 	n.Release()
-	if fd, i := w.openAt(root.FD(), "d"); !tb.Hold(i, fd, root, "d") {
-		t.Error("d is not known")
-	}
 	w.addFile(1, "unknown", 12)
-	if fd, i := w.openAt(root.FD(), "unknown"); tb.Hold(i, fd, root, "unknown") {
+	n = tb.Hold(swap(w.openAt(root.FD(), "unknown")))
+	if n != (Node{}) {
 		t.Error("a file that nobody looked up is known")
 	}
+	n.Renamed(root, "x")
+	n.Unnamed(root, "x")
+	n.Release()
 	for _, id := range []ID{id, dir, b} {
 		tb.Forget(id, 1)
 	}
@@ -182,6 +191,8 @@ func TestHold(t *testing.T) {
 		t.Errorf("%d records, %d fds are left", tb.Len(), w.open())
 	}
 }
+
+func swap(fd int, i Identity) (Identity, int) { return i, fd }
 
 func TestFull(t *testing.T) {
 	w := newWorld(t, true)

@@ -25,9 +25,6 @@ type world struct {
 	t     *testing.T
 	named bool
 
-	// dirLock is what a guest's kernel holds on directories: shared for a lookup, alone for a rename.
-	dirLock sync.RWMutex
-
 	mu    sync.Mutex
 	files map[uint64]Identity
 	dirs  map[uint64]map[string]uint64
@@ -161,8 +158,6 @@ func (w *world) Close(fd int) {
 
 // lookup is what LOOKUP does. 0 if there is no such name.
 func (w *world) lookup(t *Table, dir ID, name string) ID {
-	w.dirLock.RLock()
-	defer w.dirLock.RUnlock()
 	d, err := t.Get(dir)
 	if err != nil {
 		w.t.Errorf("directory %d: %v", dir, err)
