@@ -127,7 +127,7 @@ func checkChain(t *testing.T, d *driver, read, write []int, wantErr error) {
 	want := uint32(0)
 	if wantErr != nil {
 		if c != nil || err != wantErr || !errors.Is(err, ErrChain) {
-			t.Errorf("Pop: %v, %v, want %v", c, err, wantErr)
+			t.Fatalf("Pop: %v, %v, want %v", c, err, wantErr)
 		}
 	} else {
 		if c == nil || err != nil {

@@ -4,7 +4,10 @@ package virtqueue
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -129,6 +132,26 @@ func TestKickKinds(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An eventfd is never read, so its event must be the edge: else the loop would never sleep again.
+func TestWatchesEdges(t *testing.T) {
+	d := newLoopDriver(t, 8, true)
+	l := start(t, d, echo, Options{})
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", l.epfd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fd int
+	var events uint32
+	for line := range strings.Lines(string(info)) {
+		if n, _ := fmt.Sscanf(line, "tfd: %d events: %x", &fd, &events); n == 2 && fd == d.ring.Kick {
+			break
+		}
+	}
+	if fd != d.ring.Kick || events&unix.EPOLLET == 0 || events&unix.EPOLLIN == 0 {
+		t.Errorf("kick fd %d is watched like this:\n%s", d.ring.Kick, info)
 	}
 }
 
