@@ -52,19 +52,25 @@ func decodeFrames(b []byte) (frames []frame) {
 	return frames
 }
 
-// replyExpected says whether the front-end waits for a reply to a message, by the
-// specification: its own list, not the one under test.
-func replyExpected(h Header) (must, may bool) {
+// negotiation follows what decides over replies, by the specification: its own list, not the
+// code under test.
+type negotiation struct{ logReply bool }
+
+// wantsReply says whether the front-end waits for a reply to a message.
+func (n *negotiation) wantsReply(h Header, payload []byte) bool {
 	switch h.Request {
 	case GetFeatures, GetVringBase, GetProtocolFeatures, GetQueueNum, IOTLBMsg, GetConfig,
 		CreateCryptoSession, PostcopyAdvise, PostcopyEnd, GetInflightFD, GetMaxMemSlots, GetStatus,
 		GetSharedObject, SetDeviceStateFD, CheckDeviceState, GetShmemConfig:
-		return true, true
+		return true
 	case SetLogBase:
-		return h.Flags&FlagNeedReply != 0, true
+		return n.logReply || h.Flags&FlagNeedReply != 0
+	case SetProtocolFeatures:
+		if len(payload) == 8 && DecodeU64(payload)&^uint64(allPF) == 0 {
+			n.logReply = DecodeU64(payload)&uint64(ProtocolLogSHMFD) != 0
+		}
 	}
-	must = h.Flags&FlagNeedReply != 0
-	return must, must
+	return h.Flags&FlagNeedReply != 0
 }
 
 // converse sends frames to a served device and checks what holds for any input: each message
@@ -113,20 +119,22 @@ func checkReplies(t failer, frames []frame, got []Request, err error) {
 	for _, f := range frames {
 		stream = append(stream, f.raw...)
 	}
+	var n negotiation
 	for len(stream) >= HeaderSize {
 		h := DecodeHeader(stream)
 		if h.Flags&FlagVersionMask != FlagVersion || h.Flags&FlagReply != 0 || h.Size > maxPayload ||
 			len(stream) < HeaderSize+int(h.Size) {
 			break
 		}
+		payload := stream[HeaderSize : HeaderSize+int(h.Size)]
 		stream = stream[HeaderSize+int(h.Size):]
-		must, may := replyExpected(h)
-		switch {
-		case may && len(got) > 0 && got[0] == h.Request:
+		switch wants := n.wantsReply(h, payload); {
+		case !wants:
+		case len(got) > 0 && got[0] == h.Request:
 			got = got[1:]
-		case must && errors.Is(err, ErrLogBase) && len(got) == 0:
+		case h.Request == SetLogBase && len(got) == 0 && errors.Is(err, ErrLogBase):
 			return // ended there
-		case must:
+		default:
 			t.Fatalf("%s got no reply (next is %v, Serve: %v)", h.Request, got, err)
 		}
 	}
