@@ -20,8 +20,10 @@ type Device interface {
 	StartQueue(i int, r Ring) error
 
 	// UpdateQueue changes the running queue i: file descriptors, addresses and log fields may
-	// be new, the rest of r is as it was at StartQueue; the queue's position stays. When it
-	// returns nil the old file descriptors are no longer used. On error nothing has changed.
+	// be new, the rest of r is as it was at StartQueue; the queue's position stays. It also
+	// comes after each change of guest memory, maybe with the same r, so that an idle queue
+	// lets go of memory that was taken away. When it returns nil the old file descriptors are
+	// no longer used. On error nothing has changed.
 	UpdateQueue(i int, r Ring) error
 
 	// StopQueue stops the running queue i: takes no more requests, waits for those in flight,

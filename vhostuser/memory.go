@@ -57,13 +57,13 @@ func (c *Conn) remMemReg(m *message) ([]byte, error) {
 	return nil, nil
 }
 
-// memoryChanged looks up the addresses of running rings again. A ring whose memory has gone
-// is left to its queue, which finds out by itself and stops looking at it, until its memory
-// is back.
+// memoryChanged looks up the addresses of running rings again and tells their queues. A ring
+// whose memory has gone is left to its queue, which finds out by itself and stops looking at
+// it, until its memory is back.
 func (c *Conn) memoryChanged() {
 	for i := range c.rings {
 		r := &c.rings[i]
-		if !r.running || r.stale() {
+		if !r.running {
 			continue
 		}
 		err := c.update(i, true)

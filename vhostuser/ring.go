@@ -79,7 +79,7 @@ func (c *Conn) follow(i int) error {
 	case r.running && !r.ready():
 		c.stop(i)
 	case r.running:
-		return c.update(i, r.addr != r.at)
+		return c.update(i, false)
 	case r.ready():
 		return c.start(i)
 	}
@@ -101,21 +101,21 @@ func (c *Conn) start(i int) error {
 	return nil
 }
 
-// update tells the device what has changed for a running ring, if anything has. Addresses
-// are looked up again only if relocate is true.
-func (c *Conn) update(i int, relocate bool) error {
+// update tells the device what has changed for a running ring, if anything has. A change of
+// guest memory always counts: the queue may have to let go of what it had mapped.
+func (c *Conn) update(i int, memory bool) error {
 	r := &c.rings[i]
-	next := r.active
-	relocate = relocate && !r.stale()
-	if relocate {
+	next, at := r.active, r.at
+	if !r.stale() && (memory || r.addr != r.at) {
 		var err error
 		if next, err = c.resolve(r); err != nil {
 			return err
 		}
 		next.Base, next.Features = r.active.Base, r.active.Features
+		at = r.addr
 	}
 	next.Kick, next.Call, next.Err = r.kick, r.call, r.err
-	if next == r.active && !(relocate && r.lost) {
+	if next == r.active && !memory {
 		return nil
 	}
 	err := c.dev.UpdateQueue(i, next)
@@ -123,10 +123,7 @@ func (c *Conn) update(i int, relocate bool) error {
 	if err != nil {
 		return err
 	}
-	r.active = next
-	if relocate {
-		r.at, r.lost = r.addr, false
-	}
+	r.active, r.at = next, at
 	return nil
 }
 

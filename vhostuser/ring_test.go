@@ -257,20 +257,35 @@ func TestDeviceRefuses(t *testing.T) {
 func TestMemoryMoves(t *testing.T) {
 	p := withMemory(t)
 	p.startRing(0, 0)
-	n := len(p.dev.since(0))
 	here := MemRegion{Size: testMem, UserAddr: testUser}
 	there := MemRegion{GPA: 1 << 32, Size: testMem, UserAddr: testUser}
-	p.must(SetMemTable, AppendMemTable(nil, []MemRegion{here}), memFD(t, testMem))
-	p.must(RemMemReg, AppendSingleRegion(nil, here))
-	if calls := p.dev.since(n); len(calls) != 0 {
-		t.Fatalf("device was called: %v", calls)
+	other := MemRegion{GPA: 1 << 33, Size: testMem, UserAddr: 1 << 33}
+	const same = "UpdateQueue 0 size=128 desc=0x0 avail=0x1000 used=0x2000 "
+	expect := func(do func(), want ...string) {
+		t.Helper()
+		n := len(p.dev.since(0))
+		do()
+		got := p.dev.since(n)
+		if !slices.EqualFunc(got, want, strings.HasPrefix) {
+			t.Fatalf("device's calls are %q, want %q", got, want)
+		}
 	}
-	p.must(SetVringCall, u64(0), eventFD(t)) // must work also now
-	p.must(AddMemReg, AppendSingleRegion(nil, here), memFD(t, testMem))
-	wantCall(t, p, "UpdateQueue 0 size=128 desc=0x0 ")
-	if calls := p.dev.since(n); len(calls) != 2 {
-		t.Errorf("want one update for the call, one for the memory: %v", calls)
-	}
+	single := func(r MemRegion) []byte { return AppendSingleRegion(nil, r) }
+	// The queue may have the old table mapped: it is told of any change.
+	expect(func() { p.must(AddMemReg, single(other), memFD(t, testMem)) }, same)
+	expect(func() { p.must(RemMemReg, single(other)) }, same)
+	expect(func() { p.must(SetMemTable, AppendMemTable(nil, []MemRegion{here}), memFD(t, testMem)) }, same)
+	// Its own memory goes and comes back; descriptors can be replaced in between.
+	expect(func() { p.must(RemMemReg, single(here)) })
+	expect(func() { p.must(AddMemReg, single(other), memFD(t, testMem)) })
+	expect(func() { p.must(SetVringCall, u64(0), eventFD(t)) }, same)
+	expect(func() { p.must(AddMemReg, single(here), memFD(t, testMem)) }, same)
+	// Told anew but not yet started anew, it stays where it is.
+	p.must(SetVringBase, state(0, 3))
+	p.must(SetVringAddr, ringAddrAt(0, testUser+0x8000).Append(nil))
+	expect(func() { p.must(RemMemReg, single(other)) }, same)
+	p.must(SetVringKick, u64(0), eventFD(t))
+	p.must(SetVringAddr, ringAddr(0).Append(nil))
 	p.must(SetMemTable, AppendMemTable(nil, []MemRegion{there}), memFD(t, testMem))
 	wantCall(t, p, "UpdateQueue 0 size=128 desc=0x100000000 avail=0x100001000 used=0x100002000 ")
 }
