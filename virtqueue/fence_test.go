@@ -11,7 +11,7 @@ import (
 
 // fenceRounds is enough for a missing fence to show, when there are two CPUs. On amd64 only the one
 // in front of reading the driver's wish can: a mutex happens to be unlocked at the other.
-const fenceRounds = 40_000
+const fenceRounds = 25_000
 
 // together runs a and b at the same time, on two threads, in each round, and then check, alone. One
 // of them is a little late, from round to round by another amount.
