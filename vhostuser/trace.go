@@ -193,11 +193,11 @@ func (t *tracer) deviceRing(call string, i int, r Ring, err error) {
 	if t == nil {
 		return
 	}
-	fmt.Fprintf(t.w, "= %s %s", call, formatRing(i, r))
+	failed := ""
 	if err != nil {
-		fmt.Fprintf(t.w, " error=%q", err)
+		failed = fmt.Sprintf(" error=%q", err)
 	}
-	fmt.Fprintln(t.w)
+	fmt.Fprintf(t.w, "= %s %s%s\n", call, formatRing(i, r), failed)
 }
 
 func formatRing(i int, r Ring) string {
