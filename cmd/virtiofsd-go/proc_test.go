@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,6 +32,11 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	daemonBinary = filepath.Join(dir, "virtiofsd-go")
+	for _, s := range []os.Signal{unix.SIGHUP, unix.SIGINT} {
+		if signal.Ignored(s) { // as under nohup; the daemons shall not inherit that
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // else each daemon waits a second at its end
 	code := 1
 	if out, err := exec.Command("go", "build", "-race", "-o", daemonBinary, ".").CombinedOutput(); err != nil {

@@ -10,7 +10,7 @@
 //  5. The socket file is removed.
 //
 // A VMM that goes starts it at 1, as do SIGTERM, SIGINT and SIGHUP. A second signal ends the
-// process at once.
+// process at once. SIGINT and SIGHUP do nothing if the daemon was started with them ignored.
 package daemon
 
 import (
@@ -45,8 +45,10 @@ var (
 func Run(cfg config.Config, stderr io.Writer) error {
 	log := newLogger(stderr, cfg.LogLevel)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	signal.Notify(signals, stopSignals()...)
 	defer signal.Stop(signals)
+	// Go ends a process that writes to a standard error that nobody reads any more.
+	signal.Ignore(unix.SIGPIPE)
 	setProcs()
 
 	if err := checkDir(cfg.SharedDir); err != nil {
@@ -72,6 +74,18 @@ func Run(cfg config.Config, stderr io.Writer) error {
 		return err // requests still use the share
 	}
 	return errors.Join(err, share.Close())
+}
+
+// stopSignals are the signals that stop the daemon: without those that it was started to ignore,
+// by nohup or as a shell script's background process.
+func stopSignals() []os.Signal {
+	stop := []os.Signal{unix.SIGTERM}
+	for _, s := range []os.Signal{unix.SIGINT, unix.SIGHUP} {
+		if !signal.Ignored(s) {
+			stop = append(stop, s)
+		}
+	}
+	return stop
 }
 
 // checkDir looks at the shared directory first, as a mistake there is common.
