@@ -23,7 +23,9 @@ import (
 type Switcher struct {
 	uid, gid uint32           // the process's own effective ids
 	able     bool             // CAP_SETUID and CAP_SETGID are there
-	switched sys.Capabilities // what a thread has while its uid is not 0
+	own      sys.Capabilities // what a thread has while it is itself
+	switched sys.Capabilities // what it has with another uid
+	refill   bool             // the kernel does not give own back by itself
 }
 
 // Detect looks at the calling thread's capabilities, once, after the process has taken the ids
@@ -38,7 +40,10 @@ func Detect() (*Switcher, error) {
 		uid:  uint32(os.Geteuid()),
 		gid:  uint32(os.Getegid()),
 		able: c.Effective&need == need,
+		own:  c,
 	}
+	// Only a way back to uid 0 makes what is permitted effective again (capabilities(7)).
+	s.refill = s.uid != 0 || c.Effective != c.Permitted
 	// A guest's user may create where only one of his further groups may write. The guest's
 	// kernel has checked that; the host cannot, for it does not know the groups.
 	s.switched = c
@@ -55,6 +60,10 @@ func (s *Switcher) Able() bool { return s.able }
 // channels or log. fn's error is returned as it is; an id that cannot be taken gives a
 // syscall.Errno and fn is not run.
 func (s *Switcher) Do(uid, gid uint32, fn func() error) error {
+	// To setresuid(2) this means no change, which would leave a privileged thread privileged.
+	if s.able && (uid == noID || gid == noID) {
+		return unix.EINVAL
+	}
 	setGID := s.able && gid != 0 && gid != s.gid
 	setUID := s.able && uid != 0 && uid != s.uid
 	if !setGID && !setUID {
@@ -73,7 +82,7 @@ func (s *Switcher) Do(uid, gid uint32, fn func() error) error {
 		if err := sys.SetEffectiveUID(uid); err != nil {
 			return err
 		}
-		defer s.mustRestore(sys.SetEffectiveUID, s.uid)
+		defer s.mustRestore(s.restoreUID, s.uid)
 		if s.switched.Effective != 0 {
 			if err := sys.Capset(s.switched); err != nil {
 				return err
@@ -81,6 +90,18 @@ func (s *Switcher) Do(uid, gid uint32, fn func() error) error {
 		}
 	}
 	return fn()
+}
+
+// noID is no user's and no group's id.
+const noID = ^uint32(0)
+
+// restoreUID goes back to the process's own uid and capabilities.
+func (s *Switcher) restoreUID(uid uint32) error {
+	err := sys.SetEffectiveUID(uid)
+	if err == nil && s.refill {
+		err = sys.Capset(s.own)
+	}
+	return err
 }
 
 func (s *Switcher) mustRestore(set func(uint32) error, id uint32) {

@@ -98,6 +98,87 @@ func TestRestored(t *testing.T) {
 	check()
 }
 
+// TestNoID: the id that means "no change" to the kernel is refused, and the thread stays as it was.
+func TestNoID(t *testing.T) {
+	s, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := sys.Capget()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][2]uint32{{noID, 0}, {0, noID}, {noID, noID}, {1234, noID}, {noID, 2345}} {
+		ran := false
+		err := s.Do(c[0], c[1], func() error { ran = true; return nil })
+		if s.Able() && (err != unix.EINVAL || ran) {
+			t.Errorf("%v: %v, ran %v", c, err, ran)
+		}
+		if now, err := sys.Capget(); err != nil || now != before {
+			t.Fatalf("%v: capabilities %+v, %v; before %+v", c, now, err, before)
+		}
+	}
+}
+
+// TestRestoredWithoutRoot: a process that has the capabilities but not uid 0 (systemd's
+// AmbientCapabilities=) gets all of them back; the kernel sees to that for uid 0 only.
+func TestRestoredWithoutRoot(t *testing.T) {
+	s, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if s.Able() && !becomeCapable(t, 1000) {
+			return
+		}
+		s, err := Detect()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		before, err := sys.Capget()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for range 2 {
+			if err := s.Do(1234, 2345, func() error { return nil }); err != nil {
+				t.Errorf("as %d: %v", s.uid, err)
+			}
+			if now, err := sys.Capget(); err != nil || now != before {
+				t.Errorf("capabilities %+v, %v; before %+v", now, err, before)
+			}
+		}
+	}()
+	<-done
+}
+
+// becomeCapable gives the calling thread another uid and leaves it its capabilities.
+func becomeCapable(t *testing.T, uid uintptr) bool {
+	own, err := sys.Capget()
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0)
+	}
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); e != 0 {
+		t.Error(e)
+		return false
+	}
+	if err := sys.Capset(own); err != nil {
+		t.Error(err)
+		return false
+	}
+	return true
+}
+
 // TestUnable: without the capabilities nothing is switched and nothing fails.
 func TestUnable(t *testing.T) {
 	s := &Switcher{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
