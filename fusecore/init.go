@@ -28,11 +28,13 @@ const (
 )
 
 // defaultFlags is what a file system without InitFlags gets: what every go-fuse file system can
-// live with. Not among them: FUSE_ATOMIC_O_TRUNC, which asks OPEN to look at O_TRUNC.
+// live with. Not among them: FUSE_ATOMIC_O_TRUNC, which asks OPEN to look at O_TRUNC, and
+// FUSE_ALLOW_IDMAP, with which Linux tells the caller's ids only where something is created
+// (fs/fuse/dev.c, fuse_get_req).
 const defaultFlags = fuse.CAP_ASYNC_READ | fuse.CAP_IOCTL_DIR |
 	fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO |
 	fuse.CAP_ASYNC_DIO | fuse.CAP_PARALLEL_DIROPS | fuse.CAP_SUBMOUNTS |
-	fuse.CAP_CREATE_SUPP_GROUP | fuse.CAP_ALLOW_IDMAP
+	fuse.CAP_CREATE_SUPP_GROUP
 
 // transportFlags is what the session wants whatever the file system is.
 const transportFlags = fuse.CAP_BIG_WRITES | fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT
@@ -47,7 +49,7 @@ const supportedFlags = transportFlags | defaultFlags | fuse.CAP_ATOMIC_O_TRUNC |
 	fuse.CAP_NO_OPEN_SUPPORT | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV |
 	fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_POSIX_ACL | fuse.CAP_CACHE_SYMLINKS |
 	fuse.CAP_EXPLICIT_INVAL_DATA | fuse.CAP_SETXATTR_EXT | fuse.CAP_DIRECT_IO_ALLOW_MMAP |
-	fuse.CAP_NO_EXPORT_SUPPORT
+	fuse.CAP_NO_EXPORT_SUPPORT | fuse.CAP_ALLOW_IDMAP
 
 // handleInit begins a session. One that was there ends first: a guest that was reset sends no
 // DESTROY.

@@ -87,7 +87,8 @@ func TestInitFlagsOfPlainFileSystem(t *testing.T) {
 		t.Errorf("flags %#x, want %#x", got, want)
 	}
 	for name, bit := range map[string]uint64{"ATOMIC_O_TRUNC": fuse.CAP_ATOMIC_O_TRUNC, "POSIX_LOCKS": fuse.CAP_POSIX_LOCKS,
-		"CREATE_SUPP_GROUP": fuse.CAP_CREATE_SUPP_GROUP, "WRITEBACK_CACHE": fuse.CAP_WRITEBACK_CACHE} {
+		"CREATE_SUPP_GROUP": fuse.CAP_CREATE_SUPP_GROUP, "WRITEBACK_CACHE": fuse.CAP_WRITEBACK_CACHE,
+		"ALLOW_IDMAP": fuse.CAP_ALLOW_IDMAP} {
 		if got&bit != 0 {
 			t.Errorf("%s is accepted", name)
 		}
