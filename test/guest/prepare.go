@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -146,30 +145,6 @@ func lockDir(dir string) (unlock func(), err error) {
 		return nil, err
 	}
 	return func() { f.Close() }, nil
-}
-
-// rootImage returns a read-only ext4 image of the tree root, made when it is missing or older
-// than the tree.
-func rootImage(cache, root string, say func(string, ...any)) (string, error) {
-	image := filepath.Join(cache, "root.ext4")
-	tree, err := os.Stat(filepath.Join(root, "MANIFEST.json"))
-	if err != nil {
-		return "", err
-	}
-	if old, err := os.Stat(image); err == nil && old.ModTime().After(tree.ModTime()) {
-		return image, nil
-	}
-	say("making a disk image of the guests' root")
-	tmp := image + ".new"
-	if err := os.RemoveAll(tmp); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", root, tmp, "1536M")
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("mke2fs: %w\n%s", err, out)
-	}
-	return image, os.Rename(tmp, image)
 }
 
 // guestModules are loaded in all guests; those built into a kernel have no file and are passed over.

@@ -35,7 +35,8 @@ type manifest struct {
 	Files    map[string]string // path: SHA256 of the content, or "-> target" of a symbolic link
 }
 
-const manifestName = "MANIFEST.json"
+// ManifestName is the file of a tree that lists its packages and its files with their hashes.
+const ManifestName = "MANIFEST.json"
 
 // ErrDamaged says that a tree in the cache is not what was unpacked.
 var ErrDamaged = errors.New("the cached tree is damaged")
@@ -111,7 +112,7 @@ func unpack(root string, files []string) error {
 func seal(root, dir string, files []string) error {
 	m := manifest{Packages: map[string]string{}}
 	for _, f := range files {
-		sum, err := hashFile(f)
+		sum, err := HashFile(f)
 		if err != nil {
 			return err
 		}
@@ -125,7 +126,7 @@ func seal(root, dir string, files []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(root, manifestName), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(root, ManifestName), text, 0o644); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -139,13 +140,13 @@ func seal(root, dir string, files []string) error {
 
 // check compares a tree with its manifest.
 func check(dir string) error {
-	text, err := os.ReadFile(filepath.Join(dir, manifestName))
+	text, err := os.ReadFile(filepath.Join(dir, ManifestName))
 	if err != nil {
 		return err
 	}
 	var m manifest
 	if err := json.Unmarshal(text, &m); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
+		return fmt.Errorf("%w: %s: %w", ErrDamaged, ManifestName, err)
 	}
 	now, err := hashTree(dir)
 	if err != nil {
@@ -171,9 +172,9 @@ func hashTree(dir string) (map[string]string, error) {
 		}
 		rel := strings.TrimPrefix(path, dir+"/")
 		switch {
-		case rel == manifestName:
+		case rel == ManifestName:
 		case d.Type().IsRegular():
-			sums[rel], err = hashFile(path)
+			sums[rel], err = HashFile(path)
 		case d.Type()&fs.ModeSymlink != 0:
 			sums[rel], err = os.Readlink(path)
 			sums[rel] = "-> " + sums[rel]
@@ -183,7 +184,8 @@ func hashTree(dir string) (map[string]string, error) {
 	return sums, err
 }
 
-func hashFile(path string) (string, error) {
+// HashFile returns the SHA256 of a file in hexadecimal.
+func HashFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

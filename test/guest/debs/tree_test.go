@@ -43,7 +43,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		"relinked": func(d string) error {
 			return errors.Join(os.Remove(d+"/bin"), os.Symlink("usr/sbin", d+"/bin"))
 		},
-		"manifest cut": func(d string) error { return os.Truncate(filepath.Join(d, manifestName), 10) },
+		"manifest cut": func(d string) error { return os.Truncate(filepath.Join(d, ManifestName), 10) },
 	}
 	for name, spoil := range damage {
 		t.Run(name, func(t *testing.T) {
