@@ -81,8 +81,10 @@ func (l *listing) fill(buf []byte) error {
 		n, err := sys.Getdents(l.h.fd, buf[:max(min(want, len(buf)), 1)])
 		if err == unix.EINVAL && len(l.out.Bytes()) == 0 {
 			n, err = sys.Getdents(l.h.fd, buf) // a long name: it may fit the guest's buffer nevertheless
-		} else if err == unix.EINVAL {
-			return nil // full
+		} else if err != nil && len(l.out.Bytes()) > 0 {
+			// Full, or an error, which comes again with the next call: what is in the guest's
+			// buffer counts as looked up and must get there.
+			return nil
 		}
 		if err != nil || n == 0 {
 			return err

@@ -194,3 +194,28 @@ func TestRemoveWhileReading(t *testing.T) {
 		t.Errorf("%d left, %v", len(left), err)
 	}
 }
+
+// TestReadDirError: an error does not take entries away that count as looked up already.
+func TestReadDirError(t *testing.T) {
+	s := newShare(t, Config{})
+	dir := s.mkdir(1, "d")
+	names := fill(t, s, "d", 3)
+	in := &fuse.ReadIn{InHeader: header(dir), Fh: s.openDirectory(dir), Size: 1 << 16}
+	list := fuse.NewDirEntryList(make([]byte, in.Size), 0)
+	s.ok("readdirplus", s.ReadDirPlus(nil, in, list))
+	entries, _, err := fuse.ParseDirLookupEntries(list.Bytes())
+	if err != nil || len(entries) != len(names) {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	if err := os.RemoveAll(s.path("d")); err != nil {
+		t.Fatal(err)
+	}
+	in.Offset = entries[len(entries)-1].Off
+	before := len(list.Bytes())
+	s.ok("readdirplus that goes on in a removed directory", s.ReadDirPlus(nil, in, list))
+	if got := len(list.Bytes()); got != before {
+		t.Errorf("%d bytes of entries, %d before", got, before)
+	}
+	st := s.ReadDirPlus(nil, in, fuse.NewDirEntryList(make([]byte, in.Size), in.Offset))
+	want(t, "the next readdirplus", st, unix.ENOENT)
+}
