@@ -15,8 +15,8 @@ type clock struct {
 	budget  int
 }
 
-// patience is how many records are looked at for one that can be given up. The budget may be
-// overrun for a while when all were just used.
+// patience is how many records are looked at for one that can be given up, unless one must be
+// found. The budget may be overrun for a while when all were just used.
 const patience = 64
 
 func (c *clock) init(records []record, budget int) {
@@ -81,14 +81,18 @@ func (c *clock) pull(slot uint32) {
 }
 
 // victim returns a record that was not used lately, pinned by nobody but now the caller; 0 if
-// there is none to be found quickly, or, unless force, the budget is kept.
+// there is none to be found quickly, or the budget is kept. With force neither counts.
 func (c *clock) victim(force bool) uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !force && len(c.ring)+c.stuck <= c.budget {
 		return 0
 	}
-	for range min(patience, 2*len(c.ring)) {
+	tries := 2 * len(c.ring) // the first round may only find that all were used
+	if !force {
+		tries = min(tries, patience)
+	}
+	for range tries {
 		if c.hand >= len(c.ring) {
 			c.hand = 0
 		}

@@ -86,6 +86,25 @@ func TestEviction(t *testing.T) {
 	})
 }
 
+// TestRelieveAllUsed: a process without fds gets some, however many records were just used.
+func TestRelieveAllUsed(t *testing.T) {
+	modes(t, func(t *testing.T, w *world) {
+		const files = 10 * patience
+		tb := w.table(2 * files)
+		for i := range files {
+			w.addFile(1, fileName(i), uint64(100+i))
+			n, err := tb.Get(w.lookup(tb, Root, fileName(i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.Release()
+		}
+		if got := tb.Relieve(5); got != 5 || tb.FDs() != files-5 {
+			t.Errorf("%d given up, %d of %d are left", got, tb.FDs(), files)
+		}
+	})
+}
+
 // TestNumberReused: an inode number that another file got while its record had no fd.
 func TestNumberReused(t *testing.T) {
 	modes(t, func(t *testing.T, w *world) {
