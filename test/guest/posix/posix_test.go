@@ -20,11 +20,16 @@ var notHere = map[string]string{
 	"FcntlFlockLocksFile": "POSIX locks of one process never conflict, whatever the descriptors",
 }
 
+// notOnHost are cases that only a guest runs, with the reason why.
+var notOnHost = map[string]string{
+	"XAttrLarge": "the host's ext4 keeps all attributes of a file in one block, so 64 KiB do not fit",
+}
+
 // TestPosix runs every case of the suite in a fresh directory.
 func TestPosix(t *testing.T) {
 	names := make([]string, 0, len(posixtest.All))
 	for n := range posixtest.All {
-		if notHere[n] == "" {
+		if notHere[n] == "" && (*dir != "" || notOnHost[n] == "") {
 			names = append(names, n)
 		}
 	}
