@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
 	"golang.org/x/sys/unix"
 )
 
@@ -252,4 +253,36 @@ func memory(t *testing.T) int {
 		}
 	}
 	return total
+}
+
+// TestBirthChanges: what counts at eviction is the birth time that the file has then.
+func TestBirthChanges(t *testing.T) {
+	bothWays(t, func(t *testing.T, c Config) {
+		s := newShare(t, c)
+		s.put("f", "x")
+		root, err := s.node(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Release()
+		fd, err := unix.Openat(root.FD(), "f", unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		var st unix.Statx_t
+		if err := statFD(fd, &st); err != nil {
+			t.Fatal(err)
+		}
+		now := identity(&st)
+		cold := inodes.Cold{Identity: now}
+		cold.Birth--
+		if s.host.named(now.Mnt) {
+			cold.Name = []byte("f")
+		}
+		handle, birth, ok := s.host.Freeze(fd, cold, root.FD(), nil)
+		if !ok || birth != now.Birth || s.host.named(now.Mnt) == (len(handle) > 0) {
+			t.Errorf("%v, birth %d, handle %v; the file's birth is %d", ok, birth, handle, now.Birth)
+		}
+	})
 }

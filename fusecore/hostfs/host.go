@@ -106,21 +106,23 @@ func identity(st *unix.Statx_t) inodes.Identity {
 }
 
 // Freeze implements inodes.Host.
-func (h *host) Freeze(fd int, c inodes.Cold, parent int, buf []byte) ([]byte, bool) {
+func (h *host) Freeze(fd int, c inodes.Cold, parent int, buf []byte) ([]byte, int64, bool) {
 	var st unix.Statx_t
+	if statFD(fd, &st) != nil {
+		return nil, 0, false
+	}
+	now := identity(&st)
 	switch {
 	case len(c.Name) > 0:
 		err := sys.StatxIn(parent, string(c.Name), statMask, &st)
-		return nil, err == nil && identity(&st) == c.Identity
-	case h.named(c.Mnt):
-		return nil, false
-	case statFD(fd, &st) != nil || st.Nlink == 0:
-		return nil, false // unlinked: its last fd is its life
+		return nil, now.Birth, err == nil && identity(&st) == now
+	case h.named(c.Mnt), st.Nlink == 0:
+		return nil, 0, false // unlinked: its last fd is its life
 	case len(c.Handle) > 0:
-		return nil, true // a handle is for ever
+		return nil, now.Birth, true // a handle is for ever
 	}
 	handle, err := appendHandle(buf, fd)
-	return handle, err == nil
+	return handle, now.Birth, err == nil
 }
 
 // Thaw implements inodes.Host.

@@ -11,10 +11,12 @@ import (
 // nullHost has files without a host: fds are numbers.
 type nullHost struct{}
 
-func (nullHost) Freeze(_ int, _ Cold, _ int, buf []byte) ([]byte, bool) { return append(buf, 1), true }
-func (nullHost) Thaw(Cold, int) (int, error)                            { return 3, nil }
-func (nullHost) Match(int, []byte) bool                                 { return true }
-func (nullHost) Close(int)                                              {}
+func (nullHost) Freeze(_ int, _ Cold, _ int, buf []byte) ([]byte, int64, bool) {
+	return append(buf, 1), 0, true
+}
+func (nullHost) Thaw(Cold, int) (int, error) { return 3, nil }
+func (nullHost) Match(int, []byte) bool      { return true }
+func (nullHost) Close(int)                   {}
 
 func benchTable(b *testing.B, files int) (*Table, []ID) {
 	b.Helper()

@@ -7,10 +7,10 @@ import "sync"
 // Host does a table's system calls. Calls come from many goroutines; none may use the table.
 type Host interface {
 	// Freeze prepares the closing of fd, the O_PATH fd of the file c, and tells whether the file
-	// can be opened again. With a name it checks that c.Name in directory parent is that file;
-	// without one it appends the file's handle (1 to 255 bytes) to buf. It must refuse a file
-	// that ends with its last fd.
-	Freeze(fd int, c Cold, parent int, buf []byte) (handle []byte, ok bool)
+	// can be opened again, and its birth as it is now. With a name it checks that c.Name in
+	// directory parent is that file; without one it appends the file's handle (1 to 255 bytes)
+	// to buf. It must refuse a file that ends with its last fd.
+	Freeze(fd int, c Cold, parent int, buf []byte) (handle []byte, birth int64, ok bool)
 	// Thaw opens the file c, by name in directory parent or by handle, and checks that it is
 	// that file. ErrStale if it is gone. The table owns the fd.
 	Thaw(c Cold, parent int) (fd int, err error)
@@ -49,6 +49,7 @@ func (t *Table) cold(slot uint32, b *coldBuf) (c coldRecord) {
 	s, _ := t.shardOf(slot)
 	s.mu.Lock()
 	c.Identity, c.form, c.parent, c.ref = r.identity(), r.form, r.parent, r.ref
+	c.Birth = r.birth
 	blob := b.blob[:copy(b.blob[:], t.arena.get(r.ref))]
 	s.mu.Unlock()
 	switch c.form {
@@ -143,7 +144,7 @@ func (t *Table) evict(slot uint32) bool {
 	}
 	r := &t.records[slot]
 	fd := int(r.fd)
-	handle, ok := t.host.Freeze(fd, c.Cold, dir.FD(), b.new[:0])
+	handle, birth, ok := t.host.Freeze(fd, c.Cold, dir.FD(), b.new[:0])
 	dir.Release()
 	if !ok {
 		t.stick(slot, c)
@@ -155,7 +156,7 @@ func (t *Table) evict(slot uint32) bool {
 			return false
 		}
 	}
-	if !t.chill(slot, c, ref) {
+	if !t.chill(slot, c, ref, birth) {
 		if c.form == formNone {
 			t.arena.drop(ref)
 		}
@@ -166,7 +167,8 @@ func (t *Table) evict(slot uint32) bool {
 }
 
 // chill takes the fd away from a record that is still what c says and has one pin, the caller's.
-func (t *Table) chill(slot uint32, c coldRecord, ref uint32) bool {
+// From now on ref and birth are what it is known by.
+func (t *Table) chill(slot uint32, c coldRecord, ref uint32, birth int64) bool {
 	r := &t.records[slot]
 	s, _ := t.shardOf(slot)
 	s.mu.Lock()
@@ -181,6 +183,7 @@ func (t *Table) chill(slot uint32, c coldRecord, ref uint32) bool {
 	if c.form == formNone {
 		r.form, r.ref = formHandle, ref
 	}
+	r.birth = birth
 	t.clock.remove(slot)
 	return true
 }

@@ -24,7 +24,7 @@ func (n Node) ID() ID { return n.t.records[n.slot].id(n.slot) }
 // Type is the file's type, S_IFMT bits.
 func (n Node) Type() uint32 { return n.t.records[n.slot].typ }
 
-// Identity is the file's identity on the host.
+// Identity is the file's identity on the host, without its birth time.
 func (n Node) Identity() Identity { return n.t.records[n.slot].identity() }
 
 // Release ends the use of the node.

@@ -14,10 +14,10 @@ type record struct {
 	// ctl: bits 0-27 pins, 28 fd, 29 recently used, 30 live, 32-63 generation.
 	ctl atomic.Uint64
 
-	// Identity: written before the record goes live, constant while it is.
+	// Identity but for the birth time: written before the record goes live, constant while it is.
 	dev, ino, mnt uint64
-	birth         int64
 
+	birth   int64  // as it was when the record got or lost its fd; shard lock
 	nlookup uint64 // the guest's count; shard lock
 	parent  ID     // with formName: the directory, which counts this record as a child; shard lock
 	fd      int32  // valid while bitFD: written under the shard lock, read under a pin
@@ -53,8 +53,9 @@ func (r *record) set(i Identity, fd int) {
 	r.fd, r.form, r.hashed, r.stuck = int32(fd), formNone, false, false
 }
 
+// identity leaves out the birth time, which is the shard lock's.
 func (r *record) identity() Identity {
-	return Identity{Dev: r.dev, Ino: r.ino, Mnt: r.mnt, Birth: r.birth, Type: r.typ}
+	return Identity{Dev: r.dev, Ino: r.ino, Mnt: r.mnt, Type: r.typ}
 }
 
 func (r *record) id(slot uint32) ID { return ID(r.ctl.Load()&genMask | uint64(slot)) }

@@ -135,6 +135,32 @@ func TestNumberReused(t *testing.T) {
 	})
 }
 
+// TestBirthChanges: a file whose birth time changed while it had an fd, as overlayfs does it at
+// copy-up, gives the fd up and is found again, by its node and by a lookup.
+func TestBirthChanges(t *testing.T) {
+	modes(t, func(t *testing.T, w *world) {
+		w.addFile(1, "a", 10)
+		tb := w.table(100)
+		id := w.lookup(tb, Root, "a")
+		w.add(1, "a", 10, unix.S_IFREG, 77)
+		if tb.Relieve(1) != 1 {
+			t.Fatal("the fd is kept")
+		}
+		n, err := tb.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.check(n.FD(), 10)
+		n.Release()
+		for tb.FDs() > 0 {
+			tb.Relieve(1)
+		}
+		if again := w.lookup(tb, Root, "a"); again != id {
+			t.Errorf("a lookup says %d, not %d", again, id)
+		}
+	})
+}
+
 // TestHold: a name that goes away leaves its file within reach.
 func TestHold(t *testing.T) {
 	w := newWorld(t, true)

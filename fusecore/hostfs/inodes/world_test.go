@@ -111,20 +111,21 @@ func (w *world) check(fd int, ino uint64) {
 	}
 }
 
-func (w *world) Freeze(fd int, c Cold, parent int, buf []byte) ([]byte, bool) {
+func (w *world) Freeze(fd int, c Cold, parent int, buf []byte) ([]byte, int64, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ino := w.inoOf(fd)
-	if w.files[ino] != c.Identity {
+	birth := w.files[ino].Birth
+	if c.Birth = birth; w.files[ino] != c.Identity {
 		w.t.Errorf("freeze of %v, whose fd is file %d", c.Identity, ino)
 	}
 	if len(c.Name) > 0 {
-		return nil, w.dirs[w.inoOf(parent)][string(c.Name)] == ino
+		return nil, birth, w.dirs[w.inoOf(parent)][string(c.Name)] == ino
 	}
 	if w.named {
-		return nil, false
+		return nil, birth, false
 	}
-	return binary.NativeEndian.AppendUint64(buf, ino<<16|uint64(c.Birth)), true
+	return binary.NativeEndian.AppendUint64(buf, ino<<16|uint64(birth)), birth, true
 }
 
 func (w *world) Thaw(c Cold, parent int) (int, error) {
