@@ -6,11 +6,16 @@ import "github.com/hanwen/go-fuse/v2/fuse"
 
 // READ and WRITE.
 
+// maxRead is the longest READ that INIT's reply allows any guest, in bytes: 256 pages of 64 KiB. A
+// guest can have gigabytes of room by naming the same memory again and again, and nothing can
+// interrupt a copy, for which a queue that stops would have to wait.
+const maxRead = 256 * 64 << 10
+
 // handleRead reads straight into the guest's buffers when the file system can. A READ for more
-// than there is room for gets what fits.
+// than there is room for, or than maxRead, gets what fits.
 func handleRead(s *Session, r *Request) fuse.Status {
 	in := argsAs[fuse.ReadIn](r)
-	n := r.space(in.Size)
+	n := r.space(min(in.Size, maxRead))
 	in.Size = uint32(n)
 	var st fuse.Status
 	switch {

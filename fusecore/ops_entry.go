@@ -20,12 +20,16 @@ func handleForget(s *Session, r *Request) fuse.Status {
 	return fuse.OK
 }
 
-// handleBatchForget forgets nothing when the count is not that of the entries, struct
-// fuse_forget_one {nodeid, nlookup}.
+// maxForgets bounds one BATCH_FORGET: 1 MiB of them, as much as a WRITE may carry. A queue that
+// stops waits for them all.
+const maxForgets = 1 << 16
+
+// handleBatchForget forgets nothing when the count is too large or not that of the entries,
+// struct fuse_forget_one {nodeid, nlookup}.
 func handleBatchForget(s *Session, r *Request) fuse.Status {
 	const entrySize = 16
 	count := binary.NativeEndian.Uint32(r.args.bytes()[inHeaderSize:])
-	if uint64(r.in.left) != uint64(count)*entrySize {
+	if count > maxForgets || uint64(r.in.left) != uint64(count)*entrySize {
 		return errMalformed
 	}
 	var entry [entrySize]byte
