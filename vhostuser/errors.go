@@ -11,7 +11,7 @@ var (
 	ErrReplyFlag = errors.New("message is marked as a reply, but nothing was asked")
 	ErrTooLong   = errors.New("message is longer than any that the protocol knows")
 	ErrTruncated = errors.New("connection ended in the middle of a message")
-	ErrLostFDs   = errors.New("file descriptors were lost on the way: the limit of open files (RLIMIT_NOFILE) is reached")
+	ErrLostFDs   = errors.New("file descriptors were lost on the way: the limit of open files (RLIMIT_NOFILE) is reached, or a security module (SELinux) forbids them")
 	ErrLogBase   = errors.New("dirty log cannot be used, and this message's reply has no place for an error")
 
 	ErrUnknown       = errors.New("unknown message")

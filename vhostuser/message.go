@@ -21,7 +21,8 @@ const (
 	maxFDs = memTableMax
 
 	// scmMaxFD is the most that one sendmsg can carry (SCM_MAX_FD, Linux include/net/scm.h).
-	// With room for all of them, MSG_CTRUNC can only mean that we may not open more files.
+	// With room for all of them, MSG_CTRUNC means that we may not open more files, or not these
+	// (security_file_receive, Linux net/core/scm.c).
 	scmMaxFD = 253
 )
 
