@@ -100,12 +100,14 @@ func attach(t testing.TB, fs fuse.RawFileSystem, o frontend.Options) *guest {
 func plug(t testing.TB, fs fuse.RawFileSystem, o frontend.Options) *guest {
 	t.Helper()
 	fd, done := serve(t, fs)
-	o.Fail = func(err error) { t.Helper(); t.Fatal(err) }
+	g := &guest{t: t, done: done}
+	o.Fail = func(err error) { g.t.Helper(); g.t.Fatal(err) }
 	vm, err := frontend.New(fd, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &guest{t: t, vm: vm, done: done}
+	g.vm = vm
+	return g
 }
 
 // serve starts a daemon for one connection and returns the VMM's end, which the caller owns.

@@ -309,6 +309,25 @@ func TestTruncatedMemory(t *testing.T) {
 	}
 }
 
+// The same with a request in the file system, whose reply goes to memory that is not there.
+func TestTruncatedMemoryInFlight(t *testing.T) {
+	checkLeaks(t)
+	slow := newSlowFS()
+	victim := attach(t, slow, frontend.Options{Unsealed: true})
+	victim.Send(frontend.ReadMessage(root, 0, 0, 20*frontend.PageSize))
+	slow.waitEntered(t, 1)
+	file := os.NewFile(uintptr(dup(t, victim.vm.RAM.Regions()[0].FD())), "guest-ram")
+	defer file.Close()
+	if err := file.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	slow.release()
+	if err := victim.ended(); err == nil {
+		t.Error("the connection ended without an error")
+	}
+	victim.done <- nil // for powerOff
+}
+
 func dup(t *testing.T, fd int) int {
 	t.Helper()
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
