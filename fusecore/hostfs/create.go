@@ -46,7 +46,9 @@ func (fs *FS) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string,
 	if strings.IndexByte(target, 0) >= 0 {
 		return fuse.EINVAL
 	}
-	return fs.make(in, name, out, func(dir int) error { return unix.Symlinkat(target, dir, name) })
+	return fs.make(in, name, out, func(dir int) error {
+		return again(func() error { return unix.Symlinkat(target, dir, name) })
+	})
 }
 
 // openFlags are the guest's open flags that reach the host. Left out: what the guest's kernel

@@ -144,7 +144,8 @@ func (fs *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		return status(err)
 	}
 	defer h.release()
-	return status(h.file.Flush())
+	_, err = fs.withFDs(func() (int, error) { return 0, h.file.Flush() }) // it may copy the fd
+	return status(err)
 }
 
 // fsyncDataOnly is FUSE_FSYNC_FDATASYNC of Linux linux/fuse.h.

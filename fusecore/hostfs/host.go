@@ -4,6 +4,7 @@ package hostfs
 
 import (
 	"encoding/binary"
+	"fmt"
 	"runtime"
 
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
@@ -44,7 +45,7 @@ func (h *host) open(path string) (root inodes.Identity, rootFD int, err error) {
 		return root, -1, err
 	}
 	if h.proc, err = unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return root, -1, err
+		return root, -1, fmt.Errorf("/proc/self/fd, through which files are opened: %w", err)
 	}
 	var fs unix.Statfs_t
 	if err = unix.Fstatfs(h.root, &fs); err != nil {

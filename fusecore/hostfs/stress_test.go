@@ -264,6 +264,37 @@ func TestOutOfFDs(t *testing.T) {
 	})
 }
 
+// TestFlushOutOfFDs: a guest's close(2) does not fail for want of fds.
+func TestFlushOutOfFDs(t *testing.T) {
+	s := newShare(t, Config{})
+	s.put("known", "x")
+	s.nodeOf("known")
+	f := s.createFile("f", unix.O_RDWR)
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(fdCount(t) + 10), Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	for {
+		fd, err := unix.Dup(2)
+		if err == unix.EMFILE {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+	}
+	s.ok("flush", s.Flush(nil, &fuse.FlushIn{InHeader: header(f.NodeId), Fh: f.Fh}))
+}
+
 // TestMountsBelow: mounts below the share are crossed, and their files come back after eviction.
 func TestMountsBelow(t *testing.T) {
 	s := newShare(t, Config{Root: "/", ReadOnly: true, FDBudget: 1})
