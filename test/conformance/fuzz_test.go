@@ -4,7 +4,6 @@ package conformance
 
 import (
 	"encoding/binary"
-	"os/signal"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -57,13 +56,11 @@ func limitFileSize(f *testing.F) {
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		f.Fatal(err)
 	}
-	signal.Ignore(unix.SIGXFSZ)
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 256 << 20, Max: old.Max}); err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() {
 		unix.Setrlimit(unix.RLIMIT_FSIZE, &old)
-		signal.Reset(unix.SIGXFSZ)
 	})
 }
 
