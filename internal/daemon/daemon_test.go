@@ -123,7 +123,7 @@ func TestServeOneGivesTheContext(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	const reserve = memoryFDs + ringFDs + ownFDs
+	const reserve = messageFDs + ringFDs + ownFDs
 	for _, tt := range []struct {
 		limit uint64
 		want  int // -1: an error

@@ -12,10 +12,10 @@ import (
 
 // Open files that the daemon itself needs beside those that it keeps for the guest.
 const (
-	memoryFDs = 509 // memory regions that a VMM may add at most
-	ringFDs   = 3 * 65
-	ownFDs    = 96 // log, sockets, epoll, /proc, files open for a moment only
-	leastFDs  = 128
+	messageFDs = 253    // come with one message at most (SCM_MAX_FD); memory's are closed once mapped
+	ringFDs    = 5 * 65 // kick, call and err, and two of the queue's loop
+	ownFDs     = 222    // log, sockets, /proc, files that queues and workers open for a moment
+	leastFDs   = 128
 )
 
 // fdBudget returns how many files may be kept open for the guest. The Go runtime has raised the
@@ -29,7 +29,7 @@ func fdBudget() (int, error) {
 }
 
 func budgetOf(limit uint64) (int, error) {
-	const reserve = memoryFDs + ringFDs + ownFDs
+	const reserve = messageFDs + ringFDs + ownFDs
 	if limit < reserve+leastFDs {
 		return 0, fmt.Errorf("only %d files may be open at once, and at least %d are needed: raise the limit (ulimit -n, systemd LimitNOFILE=)",
 			limit, reserve+leastFDs)
