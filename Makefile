@@ -21,6 +21,7 @@ test: setup check ## check, then run all tests with the race detector
 .PHONY: test-all
 test-all: setup check ## the same with more guests and at full sizes; takes hours
 	VIRTIOFSD_GO_FULL=1 $(GO) run ./test/runner
+	$(GO) run ./test/arm64
 
 .PHONY: check
 check: ## format, vet, staticcheck, the repository's own rules, arm64

@@ -101,6 +101,20 @@ func makeKit(cache string, k Kind, m machine, say func(string, ...any)) (*kit, e
 // opened remembers the trees that this process has checked; guarded by kits.mu.
 var opened = map[string]string{}
 
+// OpenBundle returns the directory of a bundle in the cache of the guests, fetching it if needed.
+func OpenBundle(b debs.Bundle, say func(format string, a ...any)) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	unlock, err := lockDir(cache)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	return debs.Open(cache, b, say)
+}
+
 func openOnce(cache string, b debs.Bundle, say func(string, ...any)) (string, error) {
 	if dir := opened[b.Name]; dir != "" {
 		return dir, nil
