@@ -57,7 +57,7 @@ func (fs *FS) remove(id uint64, name string, flags int) fuse.Status {
 	}
 	defer dir.Release()
 	file := fs.hold(dir, name)
-	defer file.Release()
+	defer file.Let()
 	if err := sys.Unlink(dir.FD(), name, flags); err != nil {
 		return status(err)
 	}
@@ -82,8 +82,8 @@ func (fs *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName stri
 	defer to.Release()
 
 	moved, other := fs.hold(from, oldName), fs.hold(to, newName)
-	defer moved.Release()
-	defer other.Release()
+	defer moved.Let()
+	defer other.Let()
 	if err := sys.Rename(from.FD(), oldName, to.FD(), newName, in.Flags); err != nil {
 		return status(err)
 	}
@@ -96,8 +96,8 @@ func (fs *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName stri
 	return fuse.OK
 }
 
-// hold keeps a known file that is reopened by name within reach while the name changes. The zero
-// Node for all others.
+// hold keeps a file that is reopened by name within reach while the name changes, until Let. The
+// zero Node for all others.
 func (fs *FS) hold(dir inodes.Node, name string) inodes.Node {
 	if !fs.host.named(dir.Identity().Mnt) {
 		return inodes.Node{}

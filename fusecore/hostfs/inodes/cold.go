@@ -166,7 +166,8 @@ func (t *Table) evict(slot uint32) bool {
 	return true
 }
 
-// chill takes the fd away from a record that is still what c says and has one pin, the caller's.
+// chill takes the fd away from a record that is still what c says, has one pin, the caller's, and
+// was not used since it was chosen: a name that went and came back may be wrong by now.
 // From now on ref and birth are what it is known by.
 func (t *Table) chill(slot uint32, c coldRecord, ref uint32, birth int64) bool {
 	r := &t.records[slot]
@@ -177,7 +178,7 @@ func (t *Table) chill(slot uint32, c coldRecord, ref uint32, birth int64) bool {
 		return false
 	}
 	v := r.ctl.Load()
-	if v&pinMask != 1 || !r.ctl.CompareAndSwap(v, v&^uint64(bitFD)) {
+	if v&pinMask != 1 || v&bitUsed != 0 || !r.ctl.CompareAndSwap(v, v&^uint64(bitFD)) {
 		return false
 	}
 	if c.form == formNone {

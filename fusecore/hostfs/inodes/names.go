@@ -49,29 +49,33 @@ func (r *record) swapName(n nameRef) nameRef {
 	return old
 }
 
-// Hold pins the record of file i, if there is one, and gives it fd, unless it has one, so that a
-// name it may be reopened by can change or go. Takes fd over. The zero Node: there is no record.
+// Hold pins the record of file i, one lookup counted, so that a name it may be reopened by can
+// change or go. If there is none it makes one, which a lookup at the same time will find. Takes fd,
+// an O_PATH fd of the file, over. The zero Node: there is no room. Let ends it.
 //
-// While it is held a record keeps its fd. Renamed or Unnamed is called before Release, once the
+// While it is held a record keeps its fd. Renamed or Unnamed is called before Let, once the
 // name has changed. A lookup at the same time may bring the old name back: such a name is found
 // wrong before the fd is given up.
-func (t *Table) Hold(i Identity, fd int) (n Node) {
-	h := t.hash(i)
-	s := t.shard(h)
-	s.mu.Lock()
-	if slot := t.find(s, h, i, fd); slot != 0 {
-		if t.warm(slot, fd) {
-			fd = -1
-		}
-		r := &t.records[slot]
-		r.ctl.Add(1) // what is in the index lives
-		n = Node{t: t, slot: slot, fd: r.fd}
+func (t *Table) Hold(i Identity, fd int) Node {
+	id, err := t.Insert(i, fd, Node{}, "")
+	if err != nil {
+		return Node{}
 	}
-	s.mu.Unlock()
-	if fd >= 0 {
-		t.host.Close(fd)
+	n, err := t.Get(id)
+	if err != nil {
+		t.Forget(id, 1)
 	}
 	return n
+}
+
+// Let ends Hold.
+func (n Node) Let() {
+	if n.t == nil {
+		return
+	}
+	id := n.ID()
+	n.Release()
+	n.t.Forget(id, 1)
 }
 
 // Renamed tells that the file is called name in the pinned directory parent now.

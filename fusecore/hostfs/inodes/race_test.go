@@ -164,7 +164,7 @@ func (a *actor) rename() {
 		n := a.t.Hold(i, fd)
 		a.w.rename(from, name, a.inos[d], name)
 		n.Renamed(dst, name)
-		n.Release()
+		n.Let()
 		a.mine[f] = a.inos[d]
 		src.Release()
 		dst.Release()

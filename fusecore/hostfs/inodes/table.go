@@ -150,7 +150,9 @@ func (t *Table) Insert(i Identity, fd int, parent Node, name string) (ID, error)
 	}
 	id := r.id(slot)
 	if n.ref != 0 {
-		n = r.swapName(n)
+		if n = r.swapName(n); n.form == formName {
+			r.ctl.Or(bitUsed) // nobody gives the fd up by the name that it had
+		}
 	}
 	s.mu.Unlock()
 

@@ -135,6 +135,47 @@ func TestNumberReused(t *testing.T) {
 	})
 }
 
+// TestRenamedWhileEvicted: a file moves after eviction has checked its name, and a lookup that was
+// under way brings the old name back. The name is as it was, but wrong.
+func TestRenamedWhileEvicted(t *testing.T) {
+	w := newWorld(t, true)
+	w.addDir(1, "d", 2)
+	w.addFile(1, "a", 10)
+	tb := w.table(100)
+	id, d := w.lookup(tb, Root, "a"), w.lookup(tb, Root, "d")
+	root, err := tb.Get(Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Release()
+	dir, err := tb.Get(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Release()
+	w.frozen = func() {
+		late, i := w.openAt(root.FD(), "a")
+		n := tb.Hold(swap(w.openAt(root.FD(), "a")))
+		w.rename(1, "a", 2, "a")
+		n.Renamed(dir, "a")
+		n.Let()
+		if again, err := tb.Insert(i, late, root, "a"); again != id || err != nil {
+			t.Errorf("a lookup says %d, %v, not %d", again, err, id)
+		}
+	}
+	tb.Relieve(1)
+	w.frozen = nil
+	for range 4 {
+		tb.Relieve(10)
+	}
+	n, err := tb.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.check(n.FD(), 10)
+	n.Release()
+}
+
 // TestBirthChanges: a file whose birth time changed while it had an fd, as overlayfs does it at
 // copy-up, gives the fd up and is found again, by its node and by a lookup.
 func TestBirthChanges(t *testing.T) {
@@ -178,7 +219,7 @@ func TestHold(t *testing.T) {
 	hold := func(name string) Node {
 		n := tb.Hold(swap(w.openAt(root.FD(), name)))
 		if n == (Node{}) {
-			t.Errorf("%s is not known", name)
+			t.Errorf("%s is not held", name)
 		}
 		tb.Relieve(10)
 		w.check(n.FD(), n.Identity().Ino)
@@ -189,7 +230,7 @@ func TestHold(t *testing.T) {
 	delete(w.dirs[1], "a")
 	w.mu.Unlock()
 	n.Unnamed(root, "a")
-	n.Release()
+	n.Let()
 	for range 3 {
 		tb.Relieve(10)
 	}
@@ -208,7 +249,7 @@ func TestHold(t *testing.T) {
 	w.rename(1, "b", 2, "c")
 	n.Renamed(d, "c")
 	n.Unnamed(root, "b") // not its name any more
-	n.Release()
+	n.Let()
 	d.Release()
 	for range 3 {
 		tb.Relieve(10)
@@ -222,16 +263,46 @@ func TestHold(t *testing.T) {
 	w.check(n.FD(), 11)
 	n.Release()
 	w.addFile(1, "unknown", 12)
-	n = tb.Hold(swap(w.openAt(root.FD(), "unknown")))
-	if n != (Node{}) {
-		t.Error("a file that nobody looked up is known")
-	}
-	n.Renamed(root, "x")
-	n.Unnamed(root, "x")
-	n.Release()
+	hold("unknown").Let()
+	Node{}.Renamed(root, "x")
+	Node{}.Unnamed(root, "x")
+	Node{}.Let()
 	for _, id := range []ID{id, dir, b} {
 		tb.Forget(id, 1)
 	}
+	if tb.Len() != 1 || w.open() != 1 {
+		t.Errorf("%d records, %d fds are left", tb.Len(), w.open())
+	}
+}
+
+// TestHoldUnknown: a file that nobody knew when its name began to change, and somebody looked up
+// before it had changed.
+func TestHoldUnknown(t *testing.T) {
+	w := newWorld(t, true)
+	w.addFile(1, "a", 10)
+	tb := w.table(100)
+	root, err := tb.Get(Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Release()
+	n := tb.Hold(swap(w.openAt(root.FD(), "a")))
+	id := w.lookup(tb, Root, "a")
+	for range 4 {
+		tb.Relieve(10)
+	}
+	w.rename(1, "a", 1, "b")
+	n.Renamed(root, "b")
+	n.Let()
+	for range 4 {
+		tb.Relieve(10)
+	}
+	if n, err = tb.Get(id); err != nil {
+		t.Fatal(err)
+	}
+	w.check(n.FD(), 10)
+	n.Release()
+	tb.Forget(id, 1)
 	if tb.Len() != 1 || w.open() != 1 {
 		t.Errorf("%d records, %d fds are left", tb.Len(), w.open())
 	}

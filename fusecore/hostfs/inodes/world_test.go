@@ -30,6 +30,8 @@ type world struct {
 	dirs  map[uint64]map[string]uint64
 	fds   map[int]uint64
 	next  int
+
+	frozen func() // if not nil, called at the end of Freeze
 }
 
 func newWorld(t *testing.T, named bool) *world {
@@ -112,6 +114,9 @@ func (w *world) check(fd int, ino uint64) {
 }
 
 func (w *world) Freeze(fd int, c Cold, parent int, buf []byte) ([]byte, int64, bool) {
+	if w.frozen != nil {
+		defer w.frozen()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ino := w.inoOf(fd)
