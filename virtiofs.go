@@ -56,7 +56,7 @@ type Options struct {
 	// Logger gets what an operator should know. nil: nothing is logged.
 	Logger *zap.Logger
 
-	// VhostUser are the settings of the vhost-user connection.
+	// VhostUser are the settings of the vhost-user connection; OnEnd is not looked at.
 	VhostUser vhostuser.Options
 }
 
@@ -95,10 +95,10 @@ func ServeConn(ctx context.Context, c *net.UnixConn, fs fuse.RawFileSystem, o Op
 	defer mem.Reset()
 	d := newDevice(mem, fs, o, cancel)
 	defer d.session.Reset()
-	// What is blocked in the file system is woken, so that the queues can be drained.
-	defer context.AfterFunc(ctx, func() { d.session.Hurry() })()
 
 	vo := o.VhostUser
+	// What is blocked in the file system is woken, so that the queues can be drained.
+	vo.OnEnd = func() { d.session.Hurry() }
 	if vo.Logger == nil {
 		vo.Logger = o.logger()
 	}

@@ -26,6 +26,10 @@ type Options struct {
 	// call of the device, in the form of testdata/*.txt: a recorded trace is a replay test.
 	// Errors of the writer are not looked at. It is called from Serve's goroutine.
 	Trace io.Writer
+
+	// OnEnd, if not nil, is called once when the connection has ended, before its queues are
+	// stopped: nobody waits for their requests any more. It is called from Serve's goroutine.
+	OnEnd func()
 }
 
 // Conn is the back-end's end of one vhost-user connection. All of its state belongs to the
@@ -36,6 +40,7 @@ type Conn struct {
 	dev   Device
 	log   *zap.Logger
 	trace *tracer
+	onEnd func()
 
 	offered  uint64          // feature bits, with the connection's own two
 	features uint64          // acknowledged by SET_FEATURES
@@ -55,6 +60,7 @@ func NewConn(sock *net.UnixConn, mem *guestmem.Memory, d Device, opt Options) *C
 		dev:     d,
 		log:     opt.Logger,
 		trace:   newTracer(opt.Trace),
+		onEnd:   opt.OnEnd,
 		offered: d.Features() | FeatureProtocolFeatures | FeatureLogAll,
 		rings:   make([]ring, d.NumQueues()),
 		back:    -1,
@@ -77,6 +83,9 @@ func (c *Conn) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, c.ch.interrupt)
 	defer stop()
 	err := c.loop()
+	if c.onEnd != nil {
+		c.onEnd()
+	}
 	c.close()
 	if gone(err) || ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -233,7 +234,11 @@ func (p *peer) recv() (Header, []byte) {
 	return h, b
 }
 
+// patience is how long a reply may take: one that never comes must not hang the tests.
+const patience = 30 * time.Second
+
 func (p *peer) tryRecv() (Header, []byte, error) {
+	_ = p.sock.SetReadDeadline(time.Now().Add(patience))
 	head := make([]byte, HeaderSize)
 	if _, err := io.ReadFull(p.sock, head); err != nil {
 		return Header{}, nil, err

@@ -74,8 +74,8 @@ func (c *Conn) memoryChanged() {
 	}
 }
 
-// setLogBase hands over the dirty log. The reply repeats the payload, as rust-vmm's does;
-// QEMU looks at nothing but its message number.
+// setLogBase hands over the dirty log. The reply is a number, 0, as libvhost-user's is and as
+// rust-vmm's front-ends (cloud-hypervisor) read it; QEMU looks at nothing but its message number.
 func (c *Conn) setLogBase(m *message) ([]byte, error) {
 	if len(m.fds) == 0 {
 		return nil, ErrMissingFDs
@@ -85,7 +85,7 @@ func (c *Conn) setLogBase(m *message) ([]byte, error) {
 	if err := c.mem.SetLog(m.takeFD(0), size, offset); err != nil {
 		return nil, err
 	}
-	return m.payload, nil
+	return AppendU64(nil, 0), nil
 }
 
 // setLogFD takes an eventfd that may be signalled when the log changes. It is optional, and

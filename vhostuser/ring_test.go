@@ -395,7 +395,7 @@ func TestDirtyLog(t *testing.T) {
 	}
 	defer unix.Close(dup)
 	b := p.call(SetLogBase, needReply, append(u64(size), u64(0)...), fd)
-	if len(b) != logSize || DecodeU64(b) != size {
+	if len(b) != 8 || DecodeU64(b) != 0 {
 		t.Errorf("reply %x", b)
 	}
 	mark := func(page uint64) byte {

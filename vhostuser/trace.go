@@ -50,13 +50,13 @@ func layoutOf(r Request, reply bool) []field {
 		return layoutState
 	case GetConfig:
 		return layoutConfig
-	case SetLogBase:
-		return layoutLog
 	}
 	if reply {
 		return layoutU64
 	}
 	switch r {
+	case SetLogBase:
+		return layoutLog
 	case SetVringNum, SetVringBase, SetVringEnable:
 		return layoutState
 	case SetVringAddr:
