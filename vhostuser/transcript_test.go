@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite what testdata/*.txt expects; review the change")
@@ -76,6 +77,7 @@ func replay(t *testing.T, lines []string) []string {
 			r, flags, payload, _ := parseMessage(t, line, true)
 			want := append(Header{r, flags, uint32(len(payload))}.Append(nil), payload...)
 			got := make([]byte, len(want))
+			_ = p.sock.SetReadDeadline(time.Now().Add(patience))
 			if _, err := io.ReadFull(p.sock, got); err != nil || !bytes.Equal(got, want) {
 				t.Fatalf("line %d: reply %x (%v), want %x", n+1, got, err, want)
 			}
