@@ -47,12 +47,20 @@ func lifecycle(t *testing.T, k Kind) {
 
 // TestUMLRebind unbinds and binds the driver of user-mode Linux, whose order of messages differs.
 func TestUMLRebind(t *testing.T) {
-	sh := share{host: t.TempDir(), guest: "/mnt/share"}
-	sh.d = serve(t, DaemonSpec{Shared: sh.host, Tag: "share", Race: true})
-	g := boot(t, Spec{Kind: UML61, Shares: []Share{{Socket: sh.d.Socket, Tag: "share"}}})
-	g.mount("share")
-	makeReadTree(t, sh.host)
-	checkRebind(g, sh)
+	kinds := []Kind{UML61}
+	if full() {
+		kinds = append(kinds, UML72)
+	}
+	for _, k := range kinds {
+		t.Run(string(k), func(t *testing.T) {
+			sh := share{host: t.TempDir(), guest: "/mnt/share"}
+			sh.d = serve(t, DaemonSpec{Shared: sh.host, Tag: "share", Race: true})
+			g := boot(t, Spec{Kind: k, Shares: []Share{{Socket: sh.d.Socket, Tag: "share"}}})
+			g.mount("share")
+			makeReadTree(t, sh.host)
+			checkRebind(g, sh)
+		})
+	}
 }
 
 // readFiles and readSize are the number and size of the files that readers go through.
