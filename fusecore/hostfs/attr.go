@@ -10,12 +10,15 @@ import (
 
 // GetAttr reads attributes: through the handle if the guest names one, which also works for a
 // file that no node leads to any more.
-func (fs *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (fs *FS) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	t, err := fs.target(in.NodeId, in.Fh(), in.Flags()&fuse.FUSE_GETATTR_FH != 0)
 	if err != nil {
 		return status(err)
 	}
 	defer t.release()
+	if err := fs.fault(cancel, "getattr", at{t.fd, ""}); err != nil {
+		return status(err)
+	}
 	return status(fs.attr(t.fd, out))
 }
 
@@ -31,7 +34,7 @@ func (fs *FS) attr(fd int, out *fuse.AttrOut) error {
 
 // Access checks the mode bits against the caller's ids, without his further groups: a guest that
 // checks permissions itself (all Linux guests on virtio-fs) never asks.
-func (fs *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
+func (fs *FS) Access(cancel <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	if fs.cfg.ReadOnly && in.Mask&fuse.W_OK != 0 {
 		return fuse.EROFS
 	}
@@ -40,6 +43,9 @@ func (fs *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 		return status(err)
 	}
 	defer n.Release()
+	if err := fs.fault(cancel, "access", at{n.FD(), ""}); err != nil {
+		return status(err)
+	}
 	var st unix.Statx_t
 	if err := statFD(n.FD(), &st); err != nil {
 		return status(err)
@@ -73,12 +79,15 @@ func mayAccess(st *unix.Statx_t, uid, gid, mask uint32) fuse.Status {
 const syncType = unix.AT_STATX_FORCE_SYNC | unix.AT_STATX_DONT_SYNC
 
 // Statx is GetAttr with the birth time and the file system's attribute bits.
-func (fs *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+func (fs *FS) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
 	t, err := fs.target(in.NodeId, in.Fh, in.GetattrFlags&fuse.FUSE_GETATTR_FH != 0)
 	if err != nil {
 		return status(err)
 	}
 	defer t.release()
+	if err := fs.fault(cancel, "getattr", at{t.fd, ""}); err != nil {
+		return status(err)
+	}
 	const known = unix.STATX_BASIC_STATS | unix.STATX_BTIME
 	// Bits that speak of the host's mounts and mappings say nothing in the guest.
 	const hidden = unix.STATX_ATTR_MOUNT_ROOT | unix.STATX_ATTR_AUTOMOUNT | unix.STATX_ATTR_DAX
@@ -96,12 +105,15 @@ func (fs *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fus
 }
 
 // StatFs describes the file system that the node lies on.
-func (fs *FS) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+func (fs *FS) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	n, err := fs.node(in.NodeId)
 	if err != nil {
 		return status(err)
 	}
 	defer n.Release()
+	if err := fs.fault(cancel, "statfs", at{n.FD(), ""}); err != nil {
+		return status(err)
+	}
 	var st unix.Statfs_t
 	for {
 		if err = unix.Fstatfs(n.FD(), &st); err != unix.EINTR {

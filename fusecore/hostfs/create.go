@@ -12,7 +12,7 @@ import (
 )
 
 // make runs a call that makes name in a directory, with the caller's ids, and looks the new file up.
-func (fs *FS) make(in *fuse.InHeader, name string, out *fuse.EntryOut, call func(dir int) error) fuse.Status {
+func (fs *FS) make(cancel <-chan struct{}, op string, in *fuse.InHeader, name string, out *fuse.EntryOut, call func(dir int) error) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -21,6 +21,9 @@ func (fs *FS) make(in *fuse.InHeader, name string, out *fuse.EntryOut, call func
 		return status(err)
 	}
 	defer dir.Release()
+	if err := fs.fault(cancel, op, at{dir.FD(), name}); err != nil {
+		return status(err)
+	}
 	if err := fs.creds.Do(in.Uid, in.Gid, func() error { return call(dir.FD()) }); err != nil {
 		return status(err)
 	}
@@ -28,25 +31,25 @@ func (fs *FS) make(in *fuse.InHeader, name string, out *fuse.EntryOut, call func
 }
 
 // Mkdir makes a directory.
-func (fs *FS) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make(&in.InHeader, name, out, func(dir int) error {
+func (fs *FS) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	return fs.make(cancel, "mkdir", &in.InHeader, name, out, func(dir int) error {
 		return sys.Mkdir(dir, name, in.Mode&0o7777)
 	})
 }
 
 // Mknod makes a regular file, fifo, socket or, where the daemon may, a device.
-func (fs *FS) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make(&in.InHeader, name, out, func(dir int) error {
+func (fs *FS) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	return fs.make(cancel, "mknod", &in.InHeader, name, out, func(dir int) error {
 		return sys.Mknod(dir, name, in.Mode, in.Rdev)
 	})
 }
 
 // Symlink makes a symbolic link with any text; it means something to the guest alone.
-func (fs *FS) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+func (fs *FS) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
 	if strings.IndexByte(target, 0) >= 0 {
 		return fuse.EINVAL
 	}
-	return fs.make(in, name, out, func(dir int) error {
+	return fs.make(cancel, "symlink", in, name, out, func(dir int) error {
 		return again(func() error { return unix.Symlinkat(target, dir, name) })
 	})
 }
@@ -57,12 +60,15 @@ func (fs *FS) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string,
 const openFlags = unix.O_ACCMODE | unix.O_TRUNC | unix.O_SYNC | unix.O_DSYNC | unix.O_NONBLOCK
 
 // Create makes and opens a regular file. One that is there is opened, unless the guest said O_EXCL.
-func (fs *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	dir, err := fs.directory(in.NodeId, name)
 	if err != nil {
 		return status(err)
 	}
 	defer dir.Release()
+	if err := fs.fault(cancel, "create", at{dir.FD(), name}); err != nil {
+		return status(err)
+	}
 	if fs.cfg.ReadOnly {
 		if in.Flags&unix.O_EXCL != 0 {
 			return fuse.EROFS
@@ -107,7 +113,7 @@ func (fs *FS) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int
 }
 
 // Tmpfile makes and opens a file without a name, which LINK can give one.
-func (fs *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+func (fs *FS) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -118,6 +124,9 @@ func (fs *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut)
 	defer dir.Release()
 	if dir.Type() != unix.S_IFDIR {
 		return fuse.ENOTDIR
+	}
+	if err := fs.fault(cancel, "tmpfile", at{dir.FD(), ""}); err != nil {
+		return status(err)
 	}
 	fd, err := fs.create(in, dir.FD(), "", int(in.Flags)&unix.O_EXCL)
 	if err != nil {

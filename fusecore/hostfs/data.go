@@ -19,8 +19,8 @@ func (fs *FS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Re
 }
 
 // Readv fills dst, which is no longer than what was asked for; less is the end of the file. It may block.
-func (fs *FS) Readv(_ <-chan struct{}, in *fuse.ReadIn, dst [][]byte) (int, fuse.Status) {
-	return fs.read(in, dst, false)
+func (fs *FS) Readv(cancel <-chan struct{}, in *fuse.ReadIn, dst [][]byte) (int, fuse.Status) {
+	return fs.read(cancel, in, dst, false)
 }
 
 // ReadvNowait is Readv for data that is in memory. EAGAIN: Readv will do it.
@@ -28,16 +28,16 @@ func (fs *FS) ReadvNowait(in *fuse.ReadIn, dst [][]byte) (int, fuse.Status) {
 	if fs.host.remote {
 		return 0, fuse.EAGAIN
 	}
-	return fs.read(in, dst, true)
+	return fs.read(nil, in, dst, true)
 }
 
-func (fs *FS) read(in *fuse.ReadIn, dst [][]byte, nowait bool) (int, fuse.Status) {
+func (fs *FS) read(cancel <-chan struct{}, in *fuse.ReadIn, dst [][]byte, nowait bool) (int, fuse.Status) {
 	h, err := fs.open.file(in.Fh, in.NodeId)
 	if err != nil {
 		return 0, status(err)
 	}
 	defer h.release()
-	n, err := h.file.ReadAt(dst, int64(in.Offset), nowait)
+	n, err := fs.data(h, cancel).ReadAt(dst, int64(in.Offset), nowait)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -51,7 +51,7 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 
 // Writev writes data at the offset, or, for a file opened to append, at its end as the host knows
 // it: others may append to it, too. A page that the guest writes back has its place.
-func (fs *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+func (fs *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
 	if fs.cfg.ReadOnly {
 		return 0, fuse.EROFS
 	}
@@ -64,7 +64,7 @@ func (fs *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32
 	if in.Flags&unix.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
 		fl = WriteAppend
 	}
-	n, err := h.file.WriteAt(data, int64(in.Offset), fl)
+	n, err := fs.data(h, cancel).WriteAt(data, int64(in.Offset), fl)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -72,7 +72,7 @@ func (fs *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32
 }
 
 // Lseek finds data and holes.
-func (fs *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+func (fs *FS) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
 	h, err := fs.open.file(in.Fh, in.NodeId)
 	if err != nil {
 		return status(err)
@@ -83,7 +83,7 @@ func (fs *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fus
 	default:
 		return fuse.EINVAL
 	}
-	off, err := h.file.Seek(int64(in.Offset), int(in.Whence))
+	off, err := fs.data(h, cancel).Seek(int64(in.Offset), int(in.Whence))
 	if err != nil {
 		return status(err)
 	}
@@ -92,7 +92,7 @@ func (fs *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fus
 }
 
 // Fallocate passes all modes to the host.
-func (fs *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+func (fs *FS) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -101,7 +101,7 @@ func (fs *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 		return status(err)
 	}
 	defer h.release()
-	return status(h.file.Allocate(in.Mode, int64(in.Offset), int64(in.Length)))
+	return status(fs.data(h, cancel).Allocate(in.Mode, int64(in.Offset), int64(in.Length)))
 }
 
 // CopyFileRange copies as CopyFileRange64 does, at most what its answer can tell.
@@ -113,7 +113,7 @@ func (fs *FS) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (u
 }
 
 // CopyFileRange64 copies within the host.
-func (fs *FS) CopyFileRange64(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint64, fuse.Status) {
+func (fs *FS) CopyFileRange64(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (uint64, fuse.Status) {
 	switch {
 	case fs.cfg.ReadOnly:
 		return 0, fuse.EROFS
@@ -130,7 +130,8 @@ func (fs *FS) CopyFileRange64(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint
 		return 0, status(err)
 	}
 	defer dst.release()
-	n, err := src.file.CopyTo(dst.file, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, math.MaxInt64)))
+	from, to := fs.data(src, cancel), fs.data(dst, cancel)
+	n, err := from.CopyTo(to, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, math.MaxInt64)))
 	if err != nil {
 		return 0, status(err)
 	}
@@ -138,13 +139,13 @@ func (fs *FS) CopyFileRange64(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint
 }
 
 // Flush reports errors of writes at a close(2) in the guest.
-func (fs *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+func (fs *FS) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	h, err := fs.open.file(in.Fh, in.NodeId)
 	if err != nil {
 		return status(err)
 	}
 	defer h.release()
-	_, err = fs.withFDs(func() (int, error) { return 0, h.file.Flush() }) // it may copy the fd
+	_, err = fs.withFDs(func() (int, error) { return 0, fs.data(h, cancel).Flush() }) // it may copy the fd
 	return status(err)
 }
 
@@ -152,11 +153,11 @@ func (fs *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 const fsyncDataOnly = 1 << 0
 
 // Fsync makes a file durable.
-func (fs *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+func (fs *FS) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	h, err := fs.open.file(in.Fh, in.NodeId)
 	if err != nil {
 		return status(err)
 	}
 	defer h.release()
-	return status(h.file.Sync(in.FsyncFlags&fsyncDataOnly != 0))
+	return status(fs.data(h, cancel).Sync(in.FsyncFlags&fsyncDataOnly != 0))
 }

@@ -34,22 +34,25 @@ const listBuf = 32 << 10
 var listBufs = sync.Pool{New: func() any { return new([listBuf]byte) }}
 
 // ReadDir lists a directory from an offset on.
-func (fs *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return fs.list(in, out, false)
+func (fs *FS) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return fs.list(cancel, in, out, false)
 }
 
 // ReadDirPlus lists a directory and looks each entry up. An entry whose lookup fails, be it for
 // want of fds, goes without: the guest will look it up itself.
-func (fs *FS) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return fs.list(in, out, true)
+func (fs *FS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return fs.list(cancel, in, out, true)
 }
 
-func (fs *FS) list(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.Status {
+func (fs *FS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.Status {
 	h, err := fs.open.directory(in.Fh, in.NodeId)
 	if err != nil {
 		return status(err)
 	}
 	defer h.release()
+	if err := fs.fault(cancel, "readdir", at{h.fd, ""}); err != nil {
+		return status(err)
+	}
 	l := listing{fs: fs, h: h, size: int(in.Size), plus: plus, out: out}
 	if plus {
 		if l.dir, err = fs.node(in.NodeId); err != nil {

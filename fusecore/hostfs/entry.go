@@ -10,12 +10,15 @@ import (
 )
 
 // Lookup finds name in a directory.
-func (fs *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+func (fs *FS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	dir, err := fs.directory(in.NodeId, name)
 	if err != nil {
 		return status(err)
 	}
 	defer dir.Release()
+	if err := fs.fault(cancel, "lookup", at{dir.FD(), name}); err != nil {
+		return status(err)
+	}
 	return status(fs.lookup(dir, name, out))
 }
 
@@ -71,7 +74,7 @@ func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) er
 func (fs *FS) Forget(id, nlookup uint64) { fs.nodes.Forget(inodes.ID(id), nlookup) }
 
 // Readlink returns what a symbolic link says. The bytes are the caller's.
-func (fs *FS) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
+func (fs *FS) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
 	n, err := fs.node(in.NodeId)
 	if err != nil {
 		return nil, status(err)
@@ -79,6 +82,9 @@ func (fs *FS) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Statu
 	defer n.Release()
 	if n.Type() != unix.S_IFLNK {
 		return nil, fuse.EINVAL
+	}
+	if err := fs.fault(cancel, "readlink", at{n.FD(), ""}); err != nil {
+		return nil, status(err)
 	}
 	buf := make([]byte, unix.PathMax)
 	size, err := sys.Readlink(n.FD(), buf)

@@ -34,6 +34,9 @@ type Config struct {
 	ReadOnly bool
 	// NoHandles keeps file handles from being used even where the process may use them.
 	NoHandles bool
+	// Faults is asked before each call of the host, for tests of guests. Files are then known by
+	// name, as with NoHandles, and every operation counts as one that may block. nil: none.
+	Faults Faults
 	// FDBudget is how many O_PATH fds known files may hold; the ones used least are closed
 	// beyond it and opened again when needed. 0: half of RLIMIT_NOFILE after a reserve for the
 	// rest of the process. Each fd pins about 1.5 KB of kernel memory.
@@ -74,7 +77,7 @@ func New(c Config) (*FS, error) {
 		return nil, err
 	}
 	fs := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: c, policy: policy, creds: ids}
-	host, root, rootFD, err := openHost(c.Root, !c.NoHandles)
+	host, root, rootFD, err := openHost(c.Root, !c.NoHandles && c.Faults == nil)
 	if err != nil {
 		return nil, fmt.Errorf("share %s: %w", c.Root, err)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Link gives a file another name.
-func (fs *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -24,6 +24,9 @@ func (fs *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.En
 		return status(err)
 	}
 	defer file.Release()
+	if err := fs.fault(cancel, "link", at{file.FD(), ""}, at{dir.FD(), name}); err != nil {
+		return status(err)
+	}
 	// The new name is not looked up: somebody may have changed it already. An fd for the
 	// answer is got first, so that no name is left behind by a failure.
 	fd, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, file.FD(), unix.O_PATH) })
@@ -38,16 +41,16 @@ func (fs *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.En
 }
 
 // Unlink removes a name.
-func (fs *FS) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return fs.remove(in.NodeId, name, 0)
+func (fs *FS) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	return fs.remove(cancel, "unlink", in.NodeId, name, 0)
 }
 
 // Rmdir removes an empty directory.
-func (fs *FS) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return fs.remove(in.NodeId, name, unix.AT_REMOVEDIR)
+func (fs *FS) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	return fs.remove(cancel, "rmdir", in.NodeId, name, unix.AT_REMOVEDIR)
 }
 
-func (fs *FS) remove(id uint64, name string, flags int) fuse.Status {
+func (fs *FS) remove(cancel <-chan struct{}, op string, id uint64, name string, flags int) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -56,6 +59,9 @@ func (fs *FS) remove(id uint64, name string, flags int) fuse.Status {
 		return status(err)
 	}
 	defer dir.Release()
+	if err := fs.fault(cancel, op, at{dir.FD(), name}); err != nil {
+		return status(err)
+	}
 	file := fs.hold(dir, name)
 	defer file.Let()
 	if err := sys.Unlink(dir.FD(), name, flags); err != nil {
@@ -66,7 +72,7 @@ func (fs *FS) remove(id uint64, name string, flags int) fuse.Status {
 }
 
 // Rename moves a name, with the flags RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT.
-func (fs *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -80,6 +86,9 @@ func (fs *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName stri
 		return status(err)
 	}
 	defer to.Release()
+	if err := fs.fault(cancel, "rename", at{from.FD(), oldName}, at{to.FD(), newName}); err != nil {
+		return status(err)
+	}
 
 	moved, other := fs.hold(from, oldName), fs.hold(to, newName)
 	defer moved.Let()

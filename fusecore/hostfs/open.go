@@ -16,8 +16,11 @@ func (fs *FS) mayOpen(flags uint32) error {
 }
 
 // Open opens a regular file. Devices, fifos and sockets a guest's kernel opens itself, without asking.
-func (fs *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if err := fs.mayOpen(in.Flags); err != nil {
+		return status(err)
+	}
+	if err := fs.faultNode(cancel, "open", in.NodeId); err != nil {
 		return status(err)
 	}
 	fd, err := fs.openNode(in.NodeId, in.Flags)
@@ -29,7 +32,7 @@ func (fs *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.S
 }
 
 // OpenDir opens a directory.
-func (fs *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+func (fs *FS) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	n, err := fs.node(in.NodeId)
 	if err != nil {
 		return status(err)
@@ -37,6 +40,9 @@ func (fs *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 	defer n.Release()
 	if n.Type() != unix.S_IFDIR {
 		return fuse.ENOTDIR
+	}
+	if err := fs.fault(cancel, "opendir", at{n.FD(), ""}); err != nil {
+		return status(err)
 	}
 	fd, err := fs.reopen(n, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {

@@ -24,7 +24,7 @@ const (
 
 // MayBlock tells which operations belong on a worker rather than in a queue's loop. Reads are
 // tried with ReadvNowait; writes go to the host's page cache. On a network file system
-// everything waits for the network, except a FORGET.
+// everything waits for the network, except a FORGET, and Faults may make everything wait.
 func (fs *FS) MayBlock(opcode uint32) bool {
 	switch opcode {
 	case opFsync, opFsyncDir, opSetLkw, opFallocate, opCopyFileRange, opSyncFs, opCopyFileRange64:
@@ -32,7 +32,7 @@ func (fs *FS) MayBlock(opcode uint32) bool {
 	case opForget, opBatchForget:
 		return false
 	}
-	return fs.host.remote
+	return fs.host.remote || fs.cfg.Faults != nil
 }
 
 // BorrowsNames tells that names and data given to a method are used during the call only.
@@ -52,7 +52,10 @@ func (fs *FS) InitFlags(offered uint64) uint64 {
 }
 
 // SyncFs makes the file system that a node lies on durable.
-func (fs *FS) SyncFs(_ <-chan struct{}, in *fuse.InHeader) fuse.Status {
+func (fs *FS) SyncFs(cancel <-chan struct{}, in *fuse.InHeader) fuse.Status {
+	if err := fs.faultNode(cancel, "syncfs", in.NodeId); err != nil {
+		return status(err)
+	}
 	if in.NodeId == uint64(inodes.Root) {
 		return status(sys.Syncfs(fs.host.root))
 	}
@@ -70,12 +73,15 @@ func (fs *FS) SyncFs(_ <-chan struct{}, in *fuse.InHeader) fuse.Status {
 }
 
 // FsyncDir makes a directory's entries durable.
-func (fs *FS) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+func (fs *FS) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	h, err := fs.open.directory(in.Fh, in.NodeId)
 	if err != nil {
 		return status(err)
 	}
 	defer h.release()
+	if err := fs.fault(cancel, "fsyncdir", at{h.fd, ""}); err != nil {
+		return status(err)
+	}
 	if in.FsyncFlags&fsyncDataOnly != 0 {
 		return status(again(func() error { return unix.Fdatasync(h.fd) }))
 	}

@@ -43,7 +43,7 @@ func (t target) release() {
 
 // SetAttr changes owner, mode, size and times, in this order: a change of owner clears mode bits
 // and a change of size sets times.
-func (fs *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (fs *FS) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -52,13 +52,16 @@ func (fs *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) 
 		return status(err)
 	}
 	defer t.release()
-	if err := fs.setAttr(t, in); err != nil {
+	if err := fs.fault(cancel, "setattr", at{t.fd, ""}); err != nil {
+		return status(err)
+	}
+	if err := fs.setAttr(cancel, t, in); err != nil {
 		return status(err)
 	}
 	return status(fs.attr(t.fd, out))
 }
 
-func (fs *FS) setAttr(t target, in *fuse.SetAttrIn) error {
+func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) error {
 	if in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
 		uid, _ := in.GetUID() // ^0, to leave it as it is, if not given
 		gid, _ := in.GetGID()
@@ -75,7 +78,7 @@ func (fs *FS) setAttr(t target, in *fuse.SetAttrIn) error {
 		}
 	}
 	if size, ok := in.GetSize(); ok {
-		if err := fs.truncate(t, int64(size)); err != nil {
+		if err := fs.truncate(cancel, t, int64(size)); err != nil {
 			return err
 		}
 	}
@@ -90,20 +93,20 @@ func (fs *FS) setAttr(t target, in *fuse.SetAttrIn) error {
 }
 
 // truncate sets the size of a regular file.
-func (fs *FS) truncate(t target, size int64) error {
+func (fs *FS) truncate(cancel <-chan struct{}, t target, size int64) error {
 	switch {
 	case t.typ == unix.S_IFDIR:
 		return unix.EISDIR
 	case t.typ != unix.S_IFREG:
 		return unix.EINVAL
 	case t.h != nil:
-		return t.h.file.Truncate(size)
+		return fs.data(t.h, cancel).Truncate(size)
 	}
 	fd, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, t.fd, unix.O_WRONLY) })
 	if err != nil {
 		return err
 	}
-	f := newHostFile(fd)
+	f := fs.file(newHostFile(fd), fd, cancel)
 	if err := f.Truncate(size); err != nil {
 		_ = f.Close()
 		return err

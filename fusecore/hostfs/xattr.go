@@ -20,7 +20,7 @@ func isACL(name string) bool {
 }
 
 // xattrNode pins the node for an operation on attribute name.
-func (fs *FS) xattrNode(id uint64, name string, change bool) (t target, err error) {
+func (fs *FS) xattrNode(cancel <-chan struct{}, op string, id uint64, name string, change bool) (t target, err error) {
 	switch {
 	case !fs.cfg.XAttr:
 		return t, unix.ENOSYS
@@ -29,12 +29,15 @@ func (fs *FS) xattrNode(id uint64, name string, change bool) (t target, err erro
 	case change && fs.cfg.ReadOnly:
 		return t, unix.EROFS
 	}
+	if err := fs.faultNode(cancel, op, id); err != nil {
+		return t, err
+	}
 	return fs.target(id, 0, false)
 }
 
 // GetXAttr reads an attribute, or, with an empty dest, its size.
-func (fs *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	t, err := fs.xattrNode(in.NodeId, name, false)
+func (fs *FS) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
+	t, err := fs.xattrNode(cancel, "getxattr", in.NodeId, name, false)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -44,8 +47,8 @@ func (fs *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest [
 }
 
 // SetXAttr sets an attribute.
-func (fs *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
-	t, err := fs.xattrNode(in.NodeId, name, true)
+func (fs *FS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
+	t, err := fs.xattrNode(cancel, "setxattr", in.NodeId, name, true)
 	if err != nil {
 		return status(err)
 	}
@@ -54,8 +57,8 @@ func (fs *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data
 }
 
 // RemoveXAttr removes an attribute.
-func (fs *FS) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	t, err := fs.xattrNode(in.NodeId, name, true)
+func (fs *FS) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	t, err := fs.xattrNode(cancel, "removexattr", in.NodeId, name, true)
 	if err != nil {
 		return status(err)
 	}
@@ -69,8 +72,8 @@ const xattrListMax = 64 << 10
 var xattrLists = sync.Pool{New: func() any { return new([xattrListMax]byte) }}
 
 // ListXAttr lists the names of attributes, each with NUL behind, or tells the size of the list.
-func (fs *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	t, err := fs.xattrNode(in.NodeId, "", false)
+func (fs *FS) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+	t, err := fs.xattrNode(cancel, "listxattr", in.NodeId, "", false)
 	if err != nil {
 		return 0, status(err)
 	}

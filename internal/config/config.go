@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
 )
 
 // Version of the daemon, as --version prints it.
@@ -48,6 +50,10 @@ type Config struct {
 
 	// ReadOnly answers every change with EROFS. The guest's mount does not show it. Default: false.
 	ReadOnly bool
+
+	// Faults are the rules by which calls of the host fail on purpose, for tests of guests.
+	// Default: none.
+	Faults []fault.Rule
 
 	// LogLevel is the least important kind of message to print. Default: LogInfo.
 	LogLevel LogLevel

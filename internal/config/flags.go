@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
 )
 
 // What Parse returns when the command line asks for something else than to serve.
@@ -19,7 +21,7 @@ var (
 )
 
 // Parse reads the options in args (without the program's name) over the defaults and validates
-// the outcome. Given twice, the last one wins. The error is ErrHelp, ErrVersion, or says in one
+// the outcome. Given twice, the last one wins, but for --fault, which counts each time. The error is ErrHelp, ErrVersion, or says in one
 // line for each mistake what is wrong and what to do.
 func Parse(args []string) (Config, error) {
 	c := Default()
@@ -69,6 +71,7 @@ func flagSet(c *Config) (fs *pflag.FlagSet, help, version *bool) {
 	fs.Var(choice[Cache]{&c.Cache}, "cache", "`POLICY` of caching, how long the guest trusts what it saw: "+list(caches))
 	fs.BoolVar(&c.XAttr, "xattr", c.XAttr, "extended attributes")
 	fs.BoolVar(&c.ReadOnly, "readonly", c.ReadOnly, "refuse every change with EROFS")
+	fs.Var(faultValue{&c.Faults}, "fault", "for tests: make calls of the host fail by `RULE`, such as \"write nth=3 error=EIO\"; can be given several times")
 	fs.Var(choice[LogLevel]{&c.LogLevel}, "log-level", "least `LEVEL` of messages to print: "+list(logLevels))
 	fs.IntVar(&c.NumRequestQueues, "num-request-queues", c.NumRequestQueues, "request queues, `N` 1 to 64, for VMMs that ask the daemon for the number")
 	help = fs.BoolP("help", "h", false, "print this text and exit")
@@ -97,6 +100,30 @@ func (v fdValue) String() string {
 }
 
 func (v fdValue) Type() string { return "int" }
+
+// faultValue is the value of --fault, of which each one is added.
+type faultValue struct{ to *[]fault.Rule }
+
+func (v faultValue) Set(s string) error {
+	r, err := fault.Parse(s)
+	if err == nil {
+		*v.to = append(*v.to, r)
+	}
+	return err
+}
+
+func (v faultValue) String() string {
+	if v.to == nil {
+		return ""
+	}
+	var rules []string
+	for _, r := range *v.to {
+		rules = append(rules, r.String())
+	}
+	return strings.Join(rules, "; ")
+}
+
+func (v faultValue) Type() string { return "rule" }
 
 // otherOptions are options that the Rust virtiofsd 1.14 has and this daemon has not.
 var otherOptions = []string{

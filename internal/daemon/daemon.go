@@ -11,6 +11,7 @@
 //
 // A VMM that goes starts it at 1, as do SIGTERM, SIGINT and SIGHUP. A second signal ends the
 // process at once. SIGINT and SIGHUP do nothing if the daemon was started with them ignored.
+// SIGUSR1 releases requests that hang by a fault rule, if there are such rules.
 package daemon
 
 import (
@@ -57,6 +58,9 @@ func Run(cfg config.Config, stderr io.Writer) error {
 	share, err := openShare(cfg, log)
 	if err != nil {
 		return err
+	}
+	if share.faults != nil {
+		defer releaseOnSignal(share.faults)()
 	}
 	sock, err := openSocket(cfg, log)
 	if err != nil {

@@ -6,18 +6,23 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"os/signal"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
 )
 
 // share is the shared directory, ready to be served.
 type share struct {
-	fs   *hostfs.FS
-	opts virtiofs.Options
+	fs     *hostfs.FS
+	faults *fault.Injector // nil: none
+	opts   virtiofs.Options
 }
 
 // openShare opens the shared directory. The caller closes the share when nothing serves it.
@@ -26,7 +31,8 @@ func openShare(cfg config.Config, log *zap.Logger) (*share, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs, err := hostfs.New(hostfs.Config{
+	s := &share{opts: virtiofs.Options{Tag: cfg.Tag, Queues: cfg.NumRequestQueues, Logger: log}}
+	conf := hostfs.Config{
 		Root:     cfg.SharedDir,
 		Cache:    hostfs.CacheMode(cfg.Cache), // the same words
 		XAttr:    cfg.XAttr,
@@ -34,21 +40,50 @@ func openShare(cfg config.Config, log *zap.Logger) (*share, error) {
 		// Half for files that the guest knows, half for those that it has open.
 		FDBudget:   budget / 2,
 		MaxHandles: budget - budget/2,
-	})
-	if err != nil {
+	}
+	if len(cfg.Faults) > 0 {
+		s.faults = fault.New(cfg.Faults, log.Named("fault"))
+		conf.Faults = s.faults
+	}
+	if s.fs, err = hostfs.New(conf); err != nil {
 		return nil, fmt.Errorf("opening the shared directory: %w", err)
 	}
-	opts := virtiofs.Options{Tag: cfg.Tag, Queues: cfg.NumRequestQueues, Logger: log}
 	if log.Core().Enabled(traceLevel) {
-		opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
+		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
 	}
-	return &share{fs: fs, opts: opts}, nil
+	return s, nil
 }
 
 // serve gives the share to the VMM at the other end of c, which it closes.
 func (s *share) serve(ctx context.Context, c *net.UnixConn) error {
+	if s.faults != nil {
+		defer context.AfterFunc(ctx, s.faults.Close)()
+	}
 	return virtiofs.ServeConn(ctx, c, s.fs, s.opts)
 }
 
 // Close closes the shared directory.
-func (s *share) Close() error { return s.fs.Close() }
+func (s *share) Close() error {
+	if s.faults != nil {
+		s.faults.Close()
+	}
+	return s.fs.Close()
+}
+
+// releaseOnSignal makes SIGUSR1 release the requests that hang by a fault rule, until stop is called.
+func releaseOnSignal(f *fault.Injector) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGUSR1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range signals {
+			f.Release()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-ended
+	}
+}
