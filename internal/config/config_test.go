@@ -4,9 +4,12 @@ package config
 
 import (
 	"errors"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
 )
 
 // base are the options that every command line needs.
@@ -19,6 +22,18 @@ func with(change func(*Config)) Config {
 	c.SharedDir, c.SocketPath = "/srv", "/run/fs.sock"
 	change(&c)
 	return c
+}
+
+func rules(t *testing.T, texts ...string) (rs []fault.Rule) {
+	t.Helper()
+	for _, s := range texts {
+		r, err := fault.Parse(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rs = append(rs, r)
+	}
+	return rs
 }
 
 func TestParse(t *testing.T) {
@@ -39,11 +54,13 @@ func TestParse(t *testing.T) {
 		{"most queues", base("--num-request-queues=64"), with(func(c *Config) { c.NumRequestQueues = 64 })},
 		{"longest socket path", []string{"--shared-dir", "/srv", "--socket-path", strings.Repeat("p", 107)},
 			with(func(c *Config) { c.SocketPath = strings.Repeat("p", 107) })},
+		{"faults, each of which counts", base("--fault", "write nth=3 error=EIO", "--fault=any delay=1s"),
+			with(func(c *Config) { c.Faults = rules(t, "write nth=3 error=EIO", "any delay=1s") })},
 		{"fd", []string{"--shared-dir", "/srv", "--fd", "3"}, with(func(c *Config) { c.SocketPath = ""; c.FD = 3 })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Parse(tt.args)
-			if err != nil || got != tt.want {
+			if err != nil || !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, tt.want)
 			}
 		})
@@ -76,6 +93,8 @@ func TestParseMistakes(t *testing.T) {
 		{"no queue", base("--num-request-queues=0"), []string{"--num-request-queues is 0: give a number from 1 to 64"}},
 		{"65 queues", base("--num-request-queues=65"), []string{"--num-request-queues is 65"}},
 		{"queues in words", base("--num-request-queues=many"), []string{`--num-request-queues cannot be "many": invalid syntax`}},
+		{"empty fault", base("--fault="), []string{`--fault cannot be "": the rule is empty; write nth=3 error=EIO is one, for instance (see --help)`}},
+		{"second fault", base("--fault=any hang", "--fault=write error=EFOO:"), []string{`--fault cannot be "write error=EFOO:": error="EFOO:" is not the name of an errno, such as EIO or ENOSPC (see --help)`}},
 		{"value missing", []string{"--shared-dir"}, []string{"--shared-dir needs a value after it"}},
 		{"unknown", base("--frobnicate"), []string{"unknown flag: --frobnicate (see --help)"}},
 		{"the Rust daemon's", base("--sandbox=none"), []string{"--sandbox is an option of the Rust virtiofsd that virtiofsd-go does not have: leave it out"}},
@@ -120,7 +139,7 @@ func TestHelpAndVersion(t *testing.T) {
 func TestUsageNamesEveryOption(t *testing.T) {
 	for _, want := range []string{"--shared-dir DIR", "--socket-path PATH", "--fd N", "--tag TAG", "--cache POLICY",
 		"never, metadata, auto, always", "(default auto)", "--xattr", "--readonly", "--log-level LEVEL",
-		"(default info)", "--num-request-queues N", "(default 1)", "-V, --version", "-h, --help"} {
+		"(default info)", "--fault RULE", "--num-request-queues N", "(default 1)", "-V, --version", "-h, --help"} {
 		if !strings.Contains(Usage(), want) {
 			t.Errorf("%q is not in the help text:\n%s", want, Usage())
 		}
@@ -149,6 +168,9 @@ func (c Config) args() []string {
 	if c.FD != -1 {
 		a = append(a, "--fd="+strconv.Itoa(c.FD))
 	}
+	for _, r := range c.Faults {
+		a = append(a, "--fault="+r.String())
+	}
 	if c.Tag != "" {
 		a = append(a, "--tag="+c.Tag)
 	}
@@ -161,6 +183,7 @@ func FuzzFlags(f *testing.F) {
 	for _, seed := range []string{
 		"", "-h", "--version", "--shared-dir\n/srv\n--socket-path\n/run/s", "--shared-dir=/srv\n--fd=3\n--xattr",
 		"--shared-dir=/\n--socket-path=s\n--tag=t\n--cache=NEVER\n--readonly=false\n--log-level=off",
+		"--shared-dir=/\n--socket-path=s\n--fault=write path=\"a b\" p=.5 error=EIO\n--fault=any hang",
 		"--shared-dir=/\n--socket-path=s\n--num-request-queues=0x10", "--\n--shared-dir", "-o\nsource=/", "-Vh", "--=", "-\x00",
 	} {
 		f.Add(seed)
@@ -179,7 +202,7 @@ func FuzzFlags(f *testing.F) {
 			t.Fatalf("accepted, but not valid: %v", err)
 		}
 		again, err := Parse(c.args())
-		if err != nil || again != c {
+		if err != nil || !reflect.DeepEqual(again, c) {
 			t.Fatalf("%+v, written out and read again: %+v, %v", c, again, err)
 		}
 	})
