@@ -56,9 +56,6 @@ func openShare(cfg config.Config, log *zap.Logger) (*share, error) {
 
 // serve gives the share to the VMM at the other end of c, which it closes.
 func (s *share) serve(ctx context.Context, c *net.UnixConn) error {
-	if s.faults != nil {
-		defer context.AfterFunc(ctx, s.faults.Close)()
-	}
 	return virtiofs.ServeConn(ctx, c, s.fs, s.opts)
 }
 

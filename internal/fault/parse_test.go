@@ -3,7 +3,10 @@
 package fault
 
 import (
+	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -146,4 +149,30 @@ func FuzzParse(f *testing.F) {
 		}
 		r.fits(call{off: 4096, n: 4096, paths: func() []string { return []string{"/", "/a/b", s} }})
 	})
+}
+
+// Every rule and operation of README.md is one, and no operation is missing there.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## Faults on purpose\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rules := regexp.MustCompile(`--fault '(.*?)'`).FindAllStringSubmatch(section, -1)
+	if len(rules) < 5 {
+		t.Errorf("%d rules in README.md", len(rules))
+	}
+	for _, m := range rules {
+		mustParse(t, m[1])
+	}
+	_, list, _ := strings.Cut(section, "The operations are ")
+	list, _, _ = strings.Cut(list, ".")
+	var listed []string
+	for _, m := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(list, -1) {
+		listed = append(listed, m[1])
+	}
+	if !slices.Equal(listed, Operations()) {
+		t.Errorf("README.md has the operations %v\nwant %v", listed, Operations())
+	}
 }
