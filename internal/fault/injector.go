@@ -40,7 +40,7 @@ type counted struct {
 	Rule
 	text  string
 	calls atomic.Uint64 // that fit
-	hits  atomic.Uint64
+	hits  atomic.Uint64 // of them
 	log   *zap.Logger // takes hitLines a second
 }
 
@@ -101,15 +101,15 @@ func (j *Injector) choose(c call) (acts *counted, before int64) {
 		if !r.fits(c) {
 			continue
 		}
-		var spared int64
-		var fires bool
-		if spared = r.before(c); spared > 0 {
-			fires = r.fires(r.calls.Load() + 1)
-		} else {
-			fires = r.fires(r.calls.Add(1))
+		spared := r.before(c)
+		if spared > 0 {
+			if acts == nil && r.fires(r.calls.Load()+1) {
+				acts, before = r, spared
+			}
+			continue
 		}
-		if fires && acts == nil {
-			acts, before = r, spared
+		if k := r.calls.Add(1); acts == nil && r.fires(k) {
+			acts, before = r, 0
 			r.hits.Add(1)
 		}
 	}
