@@ -41,7 +41,7 @@ type counted struct {
 	text  string
 	calls atomic.Uint64 // that fit
 	hits  atomic.Uint64 // of them
-	log   *zap.Logger // takes hitLines a second
+	log   *zap.Logger   // takes hitLines a second
 }
 
 // New returns an Injector for the rules and logs each as a warning. The logger gets a line for
