@@ -75,6 +75,9 @@ func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out
 		}
 		return status(fs.openExisting(in, dir, name, out))
 	}
+	if fs.open.full() {
+		return status(unix.ENFILE) // before a file is made that could not be opened
+	}
 	// A name that others make and remove all the time may be there for the one call and gone
 	// for the other.
 	for range createTries {

@@ -3,8 +3,10 @@
 package hostfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -143,6 +145,9 @@ func TestHandleLimit(t *testing.T) {
 	want(t, "create", s.Create(nil, &fuse.CreateIn{InHeader: header(1), Flags: unix.O_RDWR, Mode: 0o600}, "new", &fuse.CreateOut{}), unix.ENFILE)
 	if got := s.nodes.Len(); got != before {
 		t.Errorf("a failed create left %d nodes behind", got-before)
+	}
+	if _, err := os.Lstat(filepath.Join(s.dir, "new")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a failed create left a file behind: %v", err)
 	}
 	s.Release(nil, &fuse.ReleaseIn{InHeader: header(n), Fh: open[0]})
 	s.openFile(n, 0)

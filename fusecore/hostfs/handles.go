@@ -68,6 +68,13 @@ type handleChunk [handleChunkSize]atomic.Pointer[handle]
 
 func (t *handles) init(limit int) { t.limit = min(limit, handleChunks*handleChunkSize) }
 
+// full reports whether add would fail now.
+func (t *handles) full() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used >= t.limit
+}
+
 // add enters a handle and sets its id. ENFILE: the guest has too many open. On error the handle
 // is not closed.
 func (t *handles) add(h *handle) error {
