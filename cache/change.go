@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+// change is a change of a file that is under way: its range lock is held.
+//
+// Pages of the file that it does not touch stay good, but the stamp that vouched for them moves. A
+// statx before and one after the change save them: if the first shows what the old stamp says, the
+// second is the new one. That works for one change at a time only; otherwise, and where there is
+// nothing to save, nothing is asked, and the next check starts anew.
+type change struct {
+	m     *mapping
+	host  HostFile
+	lock  *rangeLock // nil: none needed
+	worth bool       // there are pages to save, or to come
+	adopt bool       // the stamp was right before
+	epoch uint64     // then
+	drops uint64     // then
+	size  int64      // of the file before, -1: unknown
+	after Stamp      // if known
+	known bool
+}
+
+// begin takes the range lock of the pages from lo to before hi. keep: the change goes through the
+// pages and will leave some. Otherwise they are taken out now, before the host is asked, so that
+// readers meanwhile ask the host, too. look: the size is wanted in any case. EINTR: canceled.
+func (m *mapping) begin(cancel <-chan struct{}, h HostFile, lo, hi int64, keep, look bool) (ch change, err error) {
+	ch = change{m: m, host: h, size: -1}
+	if lo < hi {
+		if ch.lock, err = m.lockRange(cancel, lo, hi); err != nil {
+			return ch, err
+		}
+	}
+	m.mu.Lock()
+	if !keep && !m.c.planted.dropLate {
+		m.drop(lo, hi)
+	}
+	alone := m.changing == 0
+	m.changing++
+	ch.worth = keep || look || len(m.pages) > 0
+	m.unlock()
+	if !ch.worth {
+		return ch, nil
+	}
+	st, err := m.c.stat(h)
+	m.mu.Lock()
+	defer m.unlock()
+	switch {
+	case err != nil:
+		m.disown()
+		return ch, nil // the host will say to the change itself what it has to say
+	case alone && m.changing == 1:
+		m.observe(st, false)
+		ch.adopt, ch.epoch = true, m.epoch
+	default:
+		m.disown()
+	}
+	ch.size, ch.drops = st.Size, m.drops
+	return ch, nil
+}
+
+// stat asks for the stamp after the change.
+func (ch *change) stat() (Stamp, bool) {
+	if !ch.known {
+		st, err := ch.m.c.stat(ch.host)
+		ch.after, ch.known = st, err == nil
+	}
+	return ch.after, ch.known
+}
+
+// end releases the range lock. The stamp moves on, if that is worth it.
+func (ch *change) end() {
+	m := ch.m
+	m.mu.Lock()
+	worth := ch.worth && len(m.pages) > 0 && ch.adopt && m.epoch == ch.epoch
+	m.mu.Unlock()
+	if worth {
+		ch.stat()
+	}
+	m.mu.Lock()
+	if worth && ch.known && m.epoch == ch.epoch {
+		m.stamp = ch.after
+	} else {
+		m.disown()
+	}
+	m.changing--
+	if ch.lock != nil {
+		m.release(ch.lock)
+	}
+	m.unlock()
+}
+
+// Change makes a change of a file's data, from off on for n bytes, or to the end of all files with
+// n < 0, by a call of change. O_TRUNC, FICLONE and whatever has no method of its own goes this way.
+func (f *File) Change(cancel <-chan struct{}, off, n int64, change func() error) error {
+	if off < 0 {
+		return unix.EINVAL
+	}
+	lo, hi := off/PageSize, int64(toEnd)
+	if n >= 0 && off <= math.MaxInt64-n-PageSize {
+		hi = (off + n + PageSize - 1) / PageSize
+	}
+	ch, err := f.m.begin(cancel, f.host, lo, hi, false, false)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if f.m.c.planted.dropLate {
+			f.m.mu.Lock()
+			f.m.drop(lo, hi)
+			f.m.unlock()
+		}
+		ch.end()
+	}()
+	return again(change)
+}
+
+// Metadata makes a change of the attributes of the file k (mode, owner, times, links, extended
+// attributes) by a call of change. stat reads its stamp.
+func (c *Cache) Metadata(k Key, stat func() (Stamp, error), change func() error) error {
+	m := c.find(k)
+	if m == nil {
+		return change()
+	}
+	ch, err := m.begin(nil, statOnly{stat: stat}, 0, 0, false, false)
+	if err != nil {
+		return err
+	}
+	defer ch.end()
+	return change()
+}
+
+// statOnly is a file that Metadata asks for its stamp, and nobody for more.
+type statOnly struct {
+	HostFile
+	stat func() (Stamp, error)
+}
+
+func (s statOnly) Stat() (Stamp, error) { return s.stat() }
+
+// Truncate sets the size.
+func (f *File) Truncate(cancel <-chan struct{}, size int64) error {
+	if f.m.c.planted.noTruncateLock {
+		return f.host.Truncate(size)
+	}
+	return f.Change(cancel, size, -1, func() error { return f.host.Truncate(size) })
+}
+
+// Allocate is fallocate(2). Only a mode that is known to leave the size alone has an end.
+func (f *File) Allocate(cancel <-chan struct{}, mode uint32, off, n int64) error {
+	to := int64(-1)
+	const keepsSize = unix.FALLOC_FL_KEEP_SIZE
+	switch mode {
+	case keepsSize, keepsSize | unix.FALLOC_FL_PUNCH_HOLE, keepsSize | unix.FALLOC_FL_ZERO_RANGE:
+		to = max(n, 0)
+	}
+	return f.Change(cancel, off, to, func() error { return f.host.Allocate(mode, off, n) })
+}
+
+// maxCopy is the most that one CopyTo copies: nobody should have to wait long for its range lock.
+const maxCopy = 16 << 20
+
+// CopyTo copies up to n bytes at off to dst. Less than n is no error; 0: the source ends.
+func (f *File) CopyTo(cancel <-chan struct{}, dst *File, off, dstOff, n int64) (done int64, err error) {
+	if off < 0 || n < 0 {
+		return 0, unix.EINVAL
+	}
+	n = min(n, maxCopy)
+	err = dst.Change(cancel, dstOff, n, func() (err error) {
+		done, err = f.host.CopyTo(dst.host, off, dstOff, n)
+		return err
+	})
+	return done, err
+}
+
+// Sync makes what was written durable. If that fails, the host may have dropped what it had taken.
+func (f *File) Sync(dataOnly bool) error {
+	return f.failed(again(func() error { return f.host.Sync(dataOnly) }))
+}
+
+// Flush reports errors of earlier writes, as close(2) does.
+func (f *File) Flush() error { return f.failed(f.host.Flush()) }
+
+// failed drops all pages after an error.
+func (f *File) failed(err error) error {
+	if err != nil && !f.m.c.planted.keepAfterSync {
+		f.m.mu.Lock()
+		f.m.dropAll()
+		f.m.unlock()
+	}
+	return err
+}
+
+// again repeats a call that was interrupted.
+func again(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}

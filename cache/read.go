@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadAt fills dst from off on. Less than asked for means that the host file ended there. An error
+// means that nothing counts as read. dst may be memory of a guest.
+func (f *File) ReadAt(dst [][]byte, off int64, fl ReadFlags) (int, error) {
+	want := size(dst)
+	switch {
+	case off < 0 || off > math.MaxInt64-int64(want):
+		return 0, unix.EINVAL
+	case want == 0:
+		return 0, nil
+	}
+	s := getScratch()
+	defer s.put()
+	if fl&ReadDirect != 0 || !f.mode.keeps() {
+		return f.readPast(s, f.host, dst, off, want, fl)
+	}
+	if want > maxPages*PageSize || !f.m.wanted() {
+		return f.readPast(s, f.buffered, dst, off, want, fl)
+	}
+	r := read{f: f, s: s, to: cursor{bufs: dst}, off: off, end: off + int64(want), began: f.m.c.Now(), nowait: fl&ReadNowait != 0}
+	if err := r.vouch(); err != nil {
+		return 0, err
+	}
+	if err := r.hit(); err != nil {
+		return 0, err
+	}
+	if r.off < r.end {
+		if err := r.miss(); err != nil {
+			return 0, err
+		}
+	}
+	return int(r.off - off), nil
+}
+
+// wanted tells whether pages may be kept now.
+func (m *mapping) wanted() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.keeps()
+}
+
+// readPast reads without looking at pages: the host has every byte that was acknowledged.
+func (f *File) readPast(s *scratch, h HostFile, dst [][]byte, off int64, want int, fl ReadFlags) (int, error) {
+	s.vec = append(s.vec[:0], dst...)
+	return f.m.c.readHost(h, s.vec, off, want, fl&ReadNowait != 0)
+}
+
+// readHost asks until all was read, the file ended, or the host failed.
+func (c *Cache) readHost(h HostFile, vec [][]byte, off int64, want int, nowait bool) (int, error) {
+	got := 0
+	for got < want {
+		n, err := h.ReadAt(vec, off+int64(got), nowait)
+		switch {
+		case n > 0:
+			n = min(n, want-got)
+			got += n
+			vec = advance(vec, n)
+			if c.planted.shortAnswer {
+				return got, nil
+			}
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, err
+		default:
+			return got, nil
+		}
+	}
+	return got, nil
+}
+
+// read is a read through the pages that is under way.
+type read struct {
+	f      *File
+	s      *scratch
+	to     cursor
+	off    int64 // what comes next
+	end    int64
+	began  int64 // Cache.Now
+	nowait bool
+}
+
+// vouch looks at the host file if its stamp is not known or was not checked for too long.
+func (r *read) vouch() error {
+	m := r.f.m
+	m.mu.Lock()
+	known := m.vouched && fresh(m.checked, r.began)
+	m.mu.Unlock()
+	if known {
+		return nil
+	}
+	st, err := m.c.stat(r.f.buffered)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.observe(st, true)
+	m.unlock()
+	return nil
+}
+
+// answers tells whether the bytes from in on of a page may be given to this read.
+func (r *read) answers(p *page, in int) bool {
+	if p.busy || in >= int(p.valid) {
+		return false
+	}
+	return r.f.mode != ModeAuto || fresh(p.at, r.began)
+}
+
+// hit answers from the pages, up to the first that cannot.
+func (r *read) hit() error {
+	m, c := r.f.m, r.f.m.c
+	r.s.pin = 0
+	end := r.off
+	m.mu.Lock()
+	for end < r.end {
+		i := m.pages[end/PageSize]
+		if i == 0 || !r.answers(&c.pages[i], int(end%PageSize)) {
+			break
+		}
+		p := &c.pages[i]
+		p.pins++
+		p.hits = min(p.hits+1, maxHits)
+		r.s.pins[r.s.pin] = i
+		r.s.pin++
+		start := end &^ (PageSize - 1)
+		if end = min(start+int64(p.valid), r.end); p.valid < PageSize {
+			break
+		}
+	}
+	m.mu.Unlock()
+	if r.s.pin == 0 {
+		return nil
+	}
+	defer r.unpin()
+	for _, i := range r.s.pins[:r.s.pin] {
+		in := r.off % PageSize
+		n := min(PageSize-in, end-r.off)
+		if err := r.to.scatter(c.frame(i)[in : in+n]); err != nil {
+			return err
+		}
+		r.off += n
+	}
+	return nil
+}
+
+// unpin ends the copies.
+func (r *read) unpin() {
+	m := r.f.m
+	m.mu.Lock()
+	for _, i := range r.s.pins[:r.s.pin] {
+		m.unpin(i)
+	}
+	m.unlock()
+}
