@@ -4,8 +4,6 @@ package cache
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,6 +29,7 @@ type fakeHost struct {
 	// changed is told of every change, under mu: bytes from off on were old and are now new;
 	// nil entries past the end of file.
 	changed func(off int64, old, new []byte, foreign bool)
+	after   func() // at the end of every call, outside of mu
 }
 
 type fakeClock struct{ ns atomic.Int64 }
@@ -43,6 +42,12 @@ func newClock() *fakeClock {
 
 func (c *fakeClock) now() time.Time          { return time.Unix(0, c.ns.Load()) }
 func (c *fakeClock) advance(d time.Duration) { c.ns.Add(int64(d)) }
+
+func (h *fakeHost) done() {
+	if h.after != nil {
+		h.after()
+	}
+}
 
 func (h *fakeHost) call(op string, off int64, n int) (int, error) {
 	if h.before == nil {
@@ -73,6 +78,7 @@ func (h *fakeHost) writes() []string {
 
 func (h *fakeHost) ReadAt(dst [][]byte, off int64, nowait bool) (int, error) {
 	want := size(dst)
+	defer h.done()
 	cut, err := h.call("read", off, want)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,6 +103,7 @@ func (h *fakeHost) ReadAt(dst [][]byte, off int64, nowait bool) (int, error) {
 
 func (h *fakeHost) WriteAt(src [][]byte, off int64, fl WriteFlags) (int, error) {
 	want := size(src)
+	defer h.done()
 	cut, err := h.call("write", off, want)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -162,6 +169,7 @@ func (h *fakeHost) touch(off int64, old, now []byte, foreign bool) {
 }
 
 func (h *fakeHost) Truncate(size int64) error {
+	defer h.done()
 	_, err := h.call("truncate", size, 0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -175,6 +183,7 @@ func (h *fakeHost) Truncate(size int64) error {
 
 // Allocate knows the plain mode, and punching holes.
 func (h *fakeHost) Allocate(mode uint32, off, n int64) error {
+	defer h.done()
 	_, err := h.call("allocate", off, int(n))
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -195,6 +204,7 @@ func (h *fakeHost) Allocate(mode uint32, off, n int64) error {
 }
 
 func (h *fakeHost) Sync(dataOnly bool) error {
+	defer h.done()
 	_, err := h.call("sync", 0, 0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -203,12 +213,14 @@ func (h *fakeHost) Sync(dataOnly bool) error {
 }
 
 func (h *fakeHost) Flush() error {
+	defer h.done()
 	_, err := h.call("flush", 0, 0)
 	return err
 }
 
 // CopyTo copies within one file, or from a constant one.
 func (h *fakeHost) CopyTo(dst HostFile, off, dstOff, n int64) (int64, error) {
+	defer h.done()
 	_, err := h.call("copy", dstOff, int(n))
 	d := dst.(*fakeHost)
 	d.mu.Lock()
@@ -230,6 +242,7 @@ func (h *fakeHost) CopyTo(dst HostFile, off, dstOff, n int64) (int64, error) {
 }
 
 func (h *fakeHost) Stat() (Stamp, error) {
+	defer h.done()
 	_, err := h.call("stat", 0, 0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -267,14 +280,7 @@ func newBench(t *testing.T, frames int, data []byte) *bench {
 	b := &bench{t: t, clock: newClock()}
 	b.h = &fakeHost{clock: b.clock, data: slices.Clone(data), record: true}
 	b.h.mtime = b.clock.ns.Load() - int64(time.Hour)
-	c, err := New(Options{Size: int64(frames) * PageSize, Now: b.clock.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if frames > 0 { // on the heap the race detector sees the frames
-		_ = unix.Munmap(c.mem)
-		c.mem = make([]byte, frames*PageSize)
-	}
+	c := newTestCache(frames, b.clock, true)
 	b.c = c
 	b.f = c.Open(testKey, Handle{Host: b.h, Mode: ModeAlways})
 	t.Cleanup(func() {
@@ -285,6 +291,19 @@ func newBench(t *testing.T, frames int, data []byte) *bench {
 		_ = c.Close()
 	})
 	return b
+}
+
+// newTestCache makes a cache. Frames on the heap are seen by the race detector.
+func newTestCache(frames int, clock *fakeClock, heap bool) *Cache {
+	c, err := New(Options{Size: int64(frames) * PageSize, Now: clock.now})
+	if err != nil {
+		panic(err)
+	}
+	if frames > 0 && heap {
+		_ = unix.Munmap(c.mem)
+		c.mem = make([]byte, frames*PageSize)
+	}
+	return c
 }
 
 // checkLeaks: without mappings all frames are free.
@@ -364,14 +383,4 @@ func pattern(seed byte, n int) []byte {
 		b[i] = seed + byte(i%13)*17
 	}
 	return b
-}
-
-// jitter delays a host call now and then.
-func jitter(r *rand.Rand) {
-	for range r.IntN(4) {
-		runtime.Gosched()
-	}
-	if r.IntN(200) == 0 {
-		time.Sleep(time.Duration(r.IntN(100)) * time.Microsecond)
-	}
 }
