@@ -168,16 +168,22 @@ func (t *trim) pass() {
 	}
 }
 
-// giveBack returns the memory of free frames, and tells whether others have some.
+// giveBack returns the memory of free frames, as far as they make up whole pages of the system, and
+// tells whether others have some.
 func (c *Cache) giveBack() (more bool) {
+	system := unix.Getpagesize()
 	for i := 1; i <= c.frames; i++ {
 		first := i
 		for i <= c.frames && c.links[i].resident && c.links[i].queue == freeQueue {
-			c.links[i].resident = false
 			i++
 		}
-		if i > first { // an error would cost memory, nothing else
-			_ = unix.Madvise(c.mem[(first-1)*PageSize:(i-1)*PageSize], unix.MADV_DONTNEED)
+		from := (first*PageSize - PageSize + system - 1) / system * system
+		to := (i*PageSize - PageSize) / system * system
+		if from < to { // an error would cost memory, nothing else
+			_ = unix.Madvise(c.mem[from:to], unix.MADV_DONTNEED)
+			for k := from / PageSize; k < to/PageSize; k++ {
+				c.links[k+1].resident = false
+			}
 		}
 		more = more || i <= c.frames && c.links[i].resident
 	}

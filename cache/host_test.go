@@ -293,6 +293,13 @@ func newBench(t *testing.T, frames int, data []byte) *bench {
 	return b
 }
 
+// use opens the file anew, under another mode. Its pages stay.
+func (b *bench) use(mode Mode) {
+	old := b.f
+	b.f = b.c.Open(testKey, Handle{Host: b.h, Mode: mode})
+	old.Close()
+}
+
 // newTestCache makes a cache. Frames on the heap are seen by the race detector.
 func newTestCache(frames int, clock *fakeClock, heap bool) *Cache {
 	c, err := New(Options{Size: int64(frames) * PageSize, Now: clock.now})

@@ -4,7 +4,6 @@ package cache
 
 import (
 	"bytes"
-	"slices"
 	"testing"
 	"time"
 
@@ -128,9 +127,4 @@ func TestHostWritesArePredicted(t *testing.T) {
 	for _, s := range predicted(seed, 4000, planted{}) {
 		t.Errorf("seed %d: %s", seed, s)
 	}
-}
-
-// overlapped returns whether every byte of list is one and the same.
-func uniform(list []byte) bool {
-	return !slices.ContainsFunc(list, func(b byte) bool { return b != list[0] })
 }
