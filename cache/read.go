@@ -23,12 +23,14 @@ func (f *File) ReadAt(dst [][]byte, off int64, fl ReadFlags) (int, error) {
 	if fl&ReadDirect != 0 || !f.mode.keeps() {
 		return f.readPast(s, f.host, dst, off, want, fl)
 	}
-	if want > maxPages*PageSize || !f.m.wanted() {
+	r := read{f: f, s: s, to: cursor{bufs: dst}, off: off, end: off + int64(want), began: f.m.c.Now(), nowait: fl&ReadNowait != 0}
+	if want > maxPages*PageSize || !r.pin() {
 		return f.readPast(s, f.buffered, dst, off, want, fl)
 	}
-	r := read{f: f, s: s, to: cursor{bufs: dst}, off: off, end: off + int64(want), began: f.m.c.Now(), nowait: fl&ReadNowait != 0}
-	if err := r.vouch(); err != nil {
-		return 0, err
+	if r.due {
+		if err := r.check(); err != nil {
+			return 0, err
+		}
 	}
 	if err := r.hit(); err != nil {
 		return 0, err
@@ -41,8 +43,8 @@ func (f *File) ReadAt(dst [][]byte, off int64, fl ReadFlags) (int, error) {
 	return int(r.off - off), nil
 }
 
-// wanted tells whether pages may be kept now.
-func (m *mapping) wanted() bool {
+// keepsPages tells whether pages may be kept now.
+func (m *mapping) keepsPages() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.keeps()
@@ -84,19 +86,17 @@ type read struct {
 	to     cursor
 	off    int64 // what comes next
 	end    int64
+	known  int64 // up to where pinned pages answer
 	began  int64 // Cache.Now
 	nowait bool
+
+	due     bool // the stamp has to be checked first
+	checked bool // it was
 }
 
-// vouch looks at the host file if its stamp is not known or was not checked for too long.
-func (r *read) vouch() error {
+// check looks at the host file, and then at the pages.
+func (r *read) check() error {
 	m := r.f.m
-	m.mu.Lock()
-	known := m.vouched && fresh(m.checked, r.began)
-	m.mu.Unlock()
-	if known {
-		return nil
-	}
 	st, err := m.c.stat(r.f.buffered)
 	if err != nil {
 		return err
@@ -104,6 +104,8 @@ func (r *read) vouch() error {
 	m.mu.Lock()
 	m.observe(st, true)
 	m.unlock()
+	r.checked = true
+	r.pin()
 	return nil
 }
 
@@ -115,15 +117,23 @@ func (r *read) answers(p *page, in int) bool {
 	return r.f.mode != ModeAuto || fresh(p.at, r.began)
 }
 
-// hit answers from the pages, up to the first that cannot.
-func (r *read) hit() error {
+// pin finds the pages that can answer, up to the first that cannot, and keeps them from being
+// freed. It finds none if the stamp is not known or was not checked for too long: then it is due.
+// False: the mapping keeps no pages at all.
+func (r *read) pin() bool {
 	m, c := r.f.m, r.f.m.c
-	r.s.pin = 0
-	end := r.off
+	r.s.pin, r.known = 0, r.off
 	m.mu.Lock()
-	for end < r.end {
-		i := m.pages[end/PageSize]
-		if i == 0 || !r.answers(&c.pages[i], int(end%PageSize)) {
+	defer m.mu.Unlock()
+	if !m.keeps() {
+		return r.checked
+	}
+	if r.due = !r.checked && (!m.vouched || !fresh(m.checked, r.began)); r.due {
+		return true
+	}
+	for r.known < r.end {
+		i := m.pages[r.known/PageSize]
+		if i == 0 || !r.answers(&c.pages[i], int(r.known%PageSize)) {
 			break
 		}
 		p := &c.pages[i]
@@ -131,20 +141,24 @@ func (r *read) hit() error {
 		p.hits = min(p.hits+1, maxHits)
 		r.s.pins[r.s.pin] = i
 		r.s.pin++
-		start := end &^ (PageSize - 1)
-		if end = min(start+int64(p.valid), r.end); p.valid < PageSize {
+		start := r.known &^ (PageSize - 1)
+		if r.known = min(start+int64(p.valid), r.end); p.valid < PageSize {
 			break
 		}
 	}
-	m.mu.Unlock()
+	return true
+}
+
+// hit answers from the pages that are pinned.
+func (r *read) hit() error {
 	if r.s.pin == 0 {
 		return nil
 	}
 	defer r.unpin()
 	for _, i := range r.s.pins[:r.s.pin] {
 		in := r.off % PageSize
-		n := min(PageSize-in, end-r.off)
-		if err := r.to.scatter(c.frame(i)[in : in+n]); err != nil {
+		n := min(PageSize-in, r.known-r.off)
+		if err := r.to.scatter(r.f.m.c.frame(i)[in : in+n]); err != nil {
 			return err
 		}
 		r.off += n

@@ -32,7 +32,7 @@ func (f *File) WriteAt(cancel <-chan struct{}, src [][]byte, off int64, fl Write
 	switch {
 	case fl&WriteAppend != 0:
 		err = w.appending(cancel)
-	case fl&WriteDirect != 0, !f.mode.keeps(), n > maxPages*PageSize, !f.m.wanted():
+	case fl&WriteDirect != 0, !f.mode.keeps(), n > maxPages*PageSize, !f.m.keepsPages():
 		err = w.past(cancel)
 	default:
 		err = w.through(cancel)
