@@ -77,7 +77,7 @@ func run(b *testing.B, f *File, n int64, do func(buf [][]byte, off int64) (int, 
 }
 
 func BenchmarkRead(b *testing.B) {
-	for name, n := range map[string]int64{"4K": 4 << 10, "64K": 64 << 10, "1M": 1 << 20} {
+	for name, n := range map[string]int64{"4K": 4 << 10, "8K": 8 << 10, "16K": 16 << 10, "32K": 32 << 10, "64K": 64 << 10, "1M": 1 << 20} {
 		for mode, frames := range map[string]bool{"cache": true, "none": false} {
 			b.Run(name+"/"+mode, func(b *testing.B) {
 				f := benchFile(b, frames)
@@ -88,7 +88,7 @@ func BenchmarkRead(b *testing.B) {
 }
 
 func BenchmarkWrite(b *testing.B) {
-	for name, n := range map[string]int64{"4K": 4 << 10, "64K": 64 << 10, "1M": 1 << 20} {
+	for name, n := range map[string]int64{"4K": 4 << 10, "8K": 8 << 10, "16K": 16 << 10, "32K": 32 << 10, "64K": 64 << 10, "1M": 1 << 20} {
 		for mode, frames := range map[string]bool{"cache": true, "none": false} {
 			b.Run(name+"/"+mode, func(b *testing.B) {
 				f := benchFile(b, frames)
