@@ -52,8 +52,8 @@ type Cache struct {
 
 // planted are faults for the tests, each of which has to be found. All are false in life.
 type planted struct {
-	keepRefused, endEarly, noTruncateLock, noWriteLock, keepSpoiled, waitFrame  bool
-	overwritePinned, dropLate, shortAnswer, trustStamps, keepAfterSync, noSplit bool
+	keepRefused, endEarly, noTruncateLock, noWriteLock, noDirectLock, keepSpoiled, waitFrame bool
+	overwritePinned, dropLate, shortAnswer, trustStamps, keepAfterSync, noSplit              bool
 }
 
 // New makes a cache. The caller closes it.

@@ -73,11 +73,12 @@ func (r *read) finish(f *fill, off int64) {
 		}
 		n := f.lo + int64(i)
 		valid := min(off-n*PageSize, PageSize)
-		if f.keep&(1<<i) == 0 || valid <= 0 {
+		old := m.pages[n]
+		if f.keep&(1<<i) == 0 || valid <= 0 || m.c.pages[old].busy { // the last follows from the first
 			m.freed = append(m.freed, frame)
 			continue
 		}
-		if old := m.pages[n]; old != 0 {
+		if old != 0 {
 			m.detach(n, old)
 		}
 		m.pages[n] = frame

@@ -54,7 +54,7 @@ func (m *mapping) observe(st Stamp, check bool) {
 	switch {
 	case same && !m.stamp.young():
 		m.checked = max(m.checked, st.Taken)
-	case same && !check, m.c.planted.trustStamps:
+	case same && !check, m.vouched && m.c.planted.trustStamps:
 	default:
 		m.dropAll()
 		m.vouched, m.stamp, m.checked = true, st, st.Taken

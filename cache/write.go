@@ -69,7 +69,11 @@ func (w *write) answer(n int, err error) (int, error) {
 
 // past writes past the pages, in one batch: directly, or a stream.
 func (w *write) past(cancel <-chan struct{}) error {
-	ch, err := w.f.m.begin(cancel, w.host, w.off/PageSize, (w.end-1)/PageSize+1, false, false)
+	lo, hi := w.off/PageSize, (w.end-1)/PageSize+1
+	if w.f.m.c.planted.noDirectLock {
+		return w.all()
+	}
+	ch, err := w.f.m.begin(cancel, w.host, lo, hi, false, false)
 	if err != nil {
 		return err
 	}
