@@ -21,7 +21,7 @@ var emulator = debs.Bundle{Name: "qemu-user", Suites: []string{"sid"}, Packages:
 // packages are those with code that could differ: guest memory, rings, system calls, wire formats.
 var packages = []string{
 	".", "./vhostuser", "./virtqueue/...", "./fusecore/...",
-	"./internal/config", "./internal/creds", "./internal/sys",
+	"./cache", "./internal/config", "./internal/creds", "./internal/fault", "./internal/sys",
 }
 
 // left are tests that the emulator cannot run, with the reason.
