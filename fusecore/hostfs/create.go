@@ -176,7 +176,7 @@ func (fs *FS) openExisting(in *fuse.CreateIn, dir inodes.Node, name string, out 
 		}
 		return err
 	}
-	fd, err := fs.openNode(out.NodeId, in.Flags)
+	fd, err := fs.openNode(out.NodeId, in.Flags, fs.killAtOpen(in.Flags, in.OpenFlags, in.Uid))
 	if err != nil {
 		fs.Forget(out.NodeId, 1)
 		return err
@@ -185,8 +185,8 @@ func (fs *FS) openExisting(in *fuse.CreateIn, dir inodes.Node, name string, out 
 }
 
 // openNode opens a regular file; the errors for others are those of open(2) with O_NOFOLLOW, and
-// EBADF for devices, fifos and sockets.
-func (fs *FS) openNode(id uint64, flags uint32) (int, error) {
+// EBADF for devices, fifos and sockets. kill clears setuid and setgid bits with O_TRUNC.
+func (fs *FS) openNode(id uint64, flags uint32, kill bool) (fd int, err error) {
 	n, err := fs.node(id)
 	if err != nil {
 		return -1, err
@@ -198,5 +198,9 @@ func (fs *FS) openNode(id uint64, flags uint32) (int, error) {
 	case unix.S_IFLNK:
 		return -1, unix.ELOOP
 	}
-	return fs.reopen(n, int(flags)&openFlags)
+	err = fs.killPrivs(n.FD(), kill, func() (err error) {
+		fd, err = fs.reopen(n, int(flags)&openFlags)
+		return err
+	})
+	return fd, err
 }

@@ -64,7 +64,11 @@ func (fs *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (u
 	if in.Flags&unix.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
 		fl = WriteAppend
 	}
-	n, err := fs.data(h, cancel).WriteAt(data, int64(in.Offset), fl)
+	var n int
+	err = fs.killPrivs(h.fd, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0, func() (err error) {
+		n, err = fs.data(h, cancel).WriteAt(data, int64(in.Offset), fl)
+		return err
+	})
 	if err != nil {
 		return 0, status(err)
 	}
@@ -101,7 +105,9 @@ func (fs *FS) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Statu
 		return status(err)
 	}
 	defer h.release()
-	return status(fs.data(h, cancel).Allocate(in.Mode, int64(in.Offset), int64(in.Length)))
+	return status(fs.killPrivs(h.fd, !mayKeepPrivs(in.Uid), func() error {
+		return fs.data(h, cancel).Allocate(in.Mode, int64(in.Offset), int64(in.Length))
+	}))
 }
 
 // CopyFileRange copies as CopyFileRange64 does, at most what its answer can tell.
@@ -131,7 +137,11 @@ func (fs *FS) CopyFileRange64(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) 
 	}
 	defer dst.release()
 	from, to := fs.data(src, cancel), fs.data(dst, cancel)
-	n, err := from.CopyTo(to, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, math.MaxInt64)))
+	var n int64
+	err = fs.killPrivs(dst.fd, !mayKeepPrivs(in.Uid), func() (err error) {
+		n, err = from.CopyTo(to, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, math.MaxInt64)))
+		return err
+	})
 	if err != nil {
 		return 0, status(err)
 	}

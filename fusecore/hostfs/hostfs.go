@@ -32,6 +32,10 @@ type Config struct {
 	XAttr bool
 	// ReadOnly refuses with EROFS whatever would change the share.
 	ReadOnly bool
+	// KillPrivV2 has the guest leave it to the host to clear setuid and setgid bits and
+	// security.capability of files that are written to (FUSE_HANDLE_KILLPRIV_V2), which saves
+	// it requests. They are cleared without it, too.
+	KillPrivV2 bool
 	// NoHandles keeps file handles from being used even where the process may use them.
 	NoHandles bool
 	// Faults is asked before each call of the host, for tests of guests. Files are then known by
@@ -61,6 +65,8 @@ type FS struct {
 	open   handles
 	creds  *creds.Switcher
 	closed atomic.Bool
+
+	killPrivV2 atomic.Bool // agreed upon with the guest
 }
 
 // New opens the directory. The process has its final ids, capabilities and limits by then.

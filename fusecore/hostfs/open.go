@@ -23,7 +23,7 @@ func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 	if err := fs.faultNode(cancel, "open", in.NodeId); err != nil {
 		return status(err)
 	}
-	fd, err := fs.openNode(in.NodeId, in.Flags)
+	fd, err := fs.openNode(in.NodeId, in.Flags, fs.killAtOpen(in.Flags, in.Mode, in.Uid)) // Mode is open_flags
 	if err != nil {
 		return status(err)
 	}

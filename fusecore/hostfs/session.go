@@ -48,6 +48,10 @@ func (fs *FS) InitFlags(offered uint64) uint64 {
 	if fs.policy.readDirPlus {
 		want |= fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO
 	}
+	if fs.cfg.KillPrivV2 {
+		want |= fuse.CAP_HANDLE_KILLPRIV_V2
+	}
+	fs.killPrivV2.Store(want&offered&fuse.CAP_HANDLE_KILLPRIV_V2 != 0)
 	return want & offered
 }
 

@@ -78,7 +78,10 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 		}
 	}
 	if size, ok := in.GetSize(); ok {
-		if err := fs.truncate(cancel, t, int64(size)); err != nil {
+		err := fs.killPrivs(t.fd, in.Valid&fuse.FATTR_KILL_SUIDGID != 0, func() error {
+			return fs.truncate(cancel, t, int64(size))
+		})
+		if err != nil {
 			return err
 		}
 	}

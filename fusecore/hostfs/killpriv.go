@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// What a user without CAP_FSETID changes loses its setuid and setgid bits. The host's kernel sees
+// the daemon's capabilities, not the guest's, so the guest has to say when bits are to go:
+//
+//   - WRITE past the guest's page cache, and with FUSE_HANDLE_KILLPRIV_V2 every WRITE, SETATTR of a
+//     size and truncating OPEN, has a flag for it (fs/fuse/file.c and dir.c).
+//   - Without FUSE_HANDLE_KILLPRIV_V2 Linux sends a SETATTR of the mode before other writes, but
+//     none for OPEN with O_TRUNC; and nothing ever comes with FALLOCATE and COPY_FILE_RANGE. There
+//     the caller's uid has to tell.
+//
+// security.capability goes with any write: the host's kernel sees to it, whoever writes.
+
+// killAtOpen tells whether OPEN or CREATE with these flags of open(2) and FUSE_OPEN_* clears the bits.
+func (fs *FS) killAtOpen(flags, openFlags, uid uint32) bool {
+	if flags&unix.O_TRUNC == 0 {
+		return false
+	}
+	return openFlags&fuse.OPEN_KILL_SUIDGID != 0 || !fs.killPrivV2.Load() && !mayKeepPrivs(uid)
+}
+
+// mayKeepPrivs tells whether the caller of an operation that does not say so itself keeps the bits.
+func mayKeepPrivs(uid uint32) bool { return uid == 0 }
+
+// killPrivs runs call, which changes the data of the regular file that fd refers to, so that
+// setuid and setgid bits are cleared if kill is set. A file without such bits costs one statx.
+func (fs *FS) killPrivs(fd int, kill bool, call func() error) error {
+	if !kill || !setID(fd) {
+		return call()
+	}
+	return fs.creds.WithoutFSETID(call)
+}
+
+// setID tells whether a file has a setuid or setgid bit. One that cannot be asked may have.
+func setID(fd int) bool {
+	var st unix.Statx_t
+	if err := sys.Statx(fd, unix.AT_STATX_DONT_SYNC, unix.STATX_MODE, &st); err != nil {
+		return true
+	}
+	return st.Mode&(unix.S_ISUID|unix.S_ISGID) != 0
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// aCapability is a security.capability attribute: struct vfs_cap_data of Linux linux/capability.h,
+// revision 2, with CAP_NET_RAW effective.
+const aCapability = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
+// changes are the operations that change a file's data. asked is what Linux says of a caller who
+// loses the bits, where the operation can say it.
+var changes = map[string]func(s *share, node, fh uint64, h fuse.InHeader, asked bool) fuse.Status{
+	"write": func(s *share, node, fh uint64, h fuse.InHeader, asked bool) fuse.Status {
+		in := fuse.WriteIn{InHeader: h, Fh: fh, Size: 1}
+		if asked {
+			in.WriteFlags = fuse.WRITE_KILL_SUIDGID
+		}
+		_, st := s.Write(nil, &in, []byte("y"))
+		return st
+	},
+	"truncate": func(s *share, node, fh uint64, h fuse.InHeader, asked bool) fuse.Status {
+		return truncateTo(s, h, 0, fuse.FATTR_SIZE, asked)
+	},
+	"truncate by handle": func(s *share, node, fh uint64, h fuse.InHeader, asked bool) fuse.Status {
+		return truncateTo(s, h, fh, fuse.FATTR_SIZE|fuse.FATTR_FH, asked)
+	},
+	"open": func(s *share, node, fh uint64, h fuse.InHeader, asked bool) fuse.Status {
+		in := fuse.OpenIn{InHeader: h, Flags: unix.O_WRONLY | unix.O_TRUNC}
+		if asked {
+			in.Mode = fuse.OPEN_KILL_SUIDGID
+		}
+		return s.Open(nil, &in, &fuse.OpenOut{})
+	},
+	"create": func(s *share, node, fh uint64, h fuse.InHeader, asked bool) fuse.Status {
+		h.NodeId = 1
+		in := fuse.CreateIn{InHeader: h, Flags: unix.O_WRONLY | unix.O_TRUNC}
+		if asked {
+			in.OpenFlags = fuse.OPEN_KILL_SUIDGID
+		}
+		return s.Create(nil, &in, "f", &fuse.CreateOut{})
+	},
+	"fallocate": func(s *share, node, fh uint64, h fuse.InHeader, asked bool) fuse.Status {
+		return s.Fallocate(nil, &fuse.FallocateIn{InHeader: h, Fh: fh, Length: 1 << 16})
+	},
+	"copy": func(s *share, node, fh uint64, h fuse.InHeader, asked bool) fuse.Status {
+		s.put("source", "z")
+		from := s.nodeOf("source")
+		in := fuse.CopyFileRangeIn{InHeader: h, FhIn: s.openFile(from, unix.O_RDONLY), NodeIdOut: node, FhOut: fh, Len: 1}
+		in.NodeId = from
+		_, st := s.CopyFileRange(nil, &in)
+		return st
+	},
+}
+
+func truncateTo(s *share, h fuse.InHeader, fh uint64, valid uint32, asked bool) fuse.Status {
+	if asked {
+		valid |= fuse.FATTR_KILL_SUIDGID
+	}
+	in := fuse.SetAttrIn{SetAttrInCommon: fuse.SetAttrInCommon{InHeader: h, Valid: valid, Fh: fh, Size: 1}}
+	return s.SetAttr(nil, &in, &fuse.AttrOut{})
+}
+
+// TestKillPrivs: whoever changes a file's data takes its setuid and setgid bits and its
+// capabilities off, whatever was agreed upon, but for callers who may keep the bits.
+func TestKillPrivs(t *testing.T) {
+	for name, change := range changes {
+		byUID := name == "fallocate" || name == "copy" // no flag is sent with these
+		for _, v2 := range []bool{false, true} {
+			for _, asked := range []bool{false, true} {
+				for _, uid := range []uint32{0, 1000} {
+					t.Run(fmt.Sprintf("%s v2=%v asked=%v uid=%d", name, v2, asked, uid), func(t *testing.T) {
+						kept := !asked
+						switch {
+						case byUID:
+							kept = uid == 0
+						case !v2 && uid != 0 && (name == "open" || name == "create"):
+							kept = false // Linux relies on the file system there
+						}
+						kept = kept && os.Geteuid() == 0 // else the host clears them in any case
+						s := newShare(t, Config{KillPrivV2: v2})
+						if got := s.InitFlags(^uint64(0))&fuse.CAP_HANDLE_KILLPRIV_V2 != 0; got != v2 {
+							t.Errorf("wants FUSE_HANDLE_KILLPRIV_V2: %v", got)
+						}
+						s.killPrivs(t, change, uid, asked, kept)
+					})
+				}
+			}
+		}
+	}
+}
+
+func (s *share) killPrivs(t *testing.T, change func(*share, uint64, uint64, fuse.InHeader, bool) fuse.Status, uid uint32, asked, kept bool) {
+	t.Helper()
+	s.put("f", "data")
+	node := s.nodeOf("f")
+	fh := s.openFile(node, unix.O_RDWR)
+	if os.Geteuid() == 0 {
+		if err := unix.Setxattr(s.path("f"), "security.capability", []byte(aCapability), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Chmod(s.path("f"), 0o6755); err != nil {
+		t.Fatal(err)
+	}
+	h := header(node)
+	h.Uid = uid
+	s.ok("change", change(s, node, fh, h, asked))
+	want := uint32(0o755)
+	if kept {
+		want = 0o6755
+	}
+	if a, _ := s.attrOf(node); a.Mode&0o7777 != want {
+		t.Errorf("mode %o, want %o", a.Mode&0o7777, want)
+	}
+	if _, err := unix.Getxattr(s.path("f"), "security.capability", nil); err != unix.ENODATA {
+		t.Errorf("security.capability: %v, want it gone", err)
+	}
+}
+
+// Before the guest has agreed to clear bits itself, the daemon does.
+func TestKillPrivsNotOffered(t *testing.T) {
+	s := newShare(t, Config{KillPrivV2: true})
+	if s.InitFlags(0) != 0 {
+		t.Error("wants what was not offered")
+	}
+	s.killPrivs(t, changes["open"], 1000, false, false)
+}
+
+// A write to a file without bits leaves the thread's capabilities alone: no system call but one
+// statx, and no allocation.
+func TestKillPrivsAllocations(t *testing.T) {
+	s := newShare(t, Config{})
+	f := s.createFile("f", unix.O_RDWR)
+	in := fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh, Size: 1, WriteFlags: fuse.WRITE_KILL_SUIDGID}
+	data := [][]byte{[]byte("x")}
+	plain, kill := in, in
+	plain.WriteFlags = 0
+	count := func(in *fuse.WriteIn) float64 {
+		return testing.AllocsPerRun(100, func() { s.Writev(nil, in, data) })
+	}
+	if with, without := count(&kill), count(&plain); with > without {
+		t.Errorf("%v allocations with the flag, %v without", with, without)
+	}
+}
