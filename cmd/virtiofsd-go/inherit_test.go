@@ -22,7 +22,7 @@ func TestLogReaderGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(t.TempDir(), "fs.sock")
-	cmd := exec.Command(daemonBinary, "--shared-dir", t.TempDir(), "--socket-path", socket)
+	cmd := exec.Command(daemonBinary, "--shared-dir", t.TempDir(), "--socket-path", socket, "--sandbox=none")
 	cmd.Stderr = w
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	for name, s := range map[string]unix.Signal{"HUP": unix.SIGHUP, "INT": unix.SIGINT} {
 		socket := filepath.Join(t.TempDir(), "fs.sock")
 		p := startCmd(t, exec.Command("sh", "-c", `trap "" `+name+`; exec "$@"`, "sh",
-			daemonBinary, "--shared-dir", t.TempDir(), "--socket-path", socket))
+			daemonBinary, "--shared-dir", t.TempDir(), "--socket-path", socket, "--sandbox=none"))
 		p.waitFor(readyLine)
 		p.signal(s)
 		askFeatures(t, connect(t, socket))

@@ -37,6 +37,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, config.ErrVersion):
 		fmt.Fprintln(stdout, "virtiofsd-go", config.Version)
 		return exitOK
+	case errors.Is(err, config.ErrCapabilities):
+		io.WriteString(stdout, config.Capabilities)
+		return exitOK
 	case err != nil:
 		report(stderr, err)
 		return exitUsage

@@ -94,7 +94,7 @@ func startCmd(t *testing.T, cmd *exec.Cmd) *proc {
 func startReady(t *testing.T, more ...string) (p *proc, socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "fs.sock")
-	p = start(t, nil, append([]string{"--shared-dir", t.TempDir(), "--socket-path", socket}, more...)...)
+	p = start(t, nil, append([]string{"--shared-dir", t.TempDir(), "--socket-path", socket, "--sandbox=none"}, more...)...)
 	p.waitFor(readyLine)
 	return p, socket
 }

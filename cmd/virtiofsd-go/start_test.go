@@ -39,7 +39,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
-	p := start(t, nil, "--shared-dir", t.TempDir(), "--socket-path", socket)
+	p := start(t, nil, "--shared-dir", t.TempDir(), "--socket-path", socket, "--sandbox=none")
 	p.waitFor("Replacing a stale socket file path=" + socket)
 	p.waitFor(readyLine)
 	askFeatures(t, connect(t, socket))
@@ -53,7 +53,7 @@ func TestSocketOfKilledDaemonIsReplaced(t *testing.T) {
 	if !exists(socket) {
 		t.Fatal("the killed daemon left no socket: this tests nothing")
 	}
-	p := start(t, nil, "--shared-dir", t.TempDir(), "--socket-path", socket)
+	p := start(t, nil, "--shared-dir", t.TempDir(), "--socket-path", socket, "--sandbox=none")
 	p.waitFor(readyLine)
 	askFeatures(t, connect(t, socket))
 }
@@ -62,7 +62,7 @@ func TestSocketOfKilledDaemonIsReplaced(t *testing.T) {
 // the only one that it serves, is still to come.
 func TestLiveListenerIsRefused(t *testing.T) {
 	first, socket := startReady(t)
-	second := start(t, nil, "--shared-dir", t.TempDir(), "--socket-path", socket)
+	second := start(t, nil, "--shared-dir", t.TempDir(), "--socket-path", socket, "--sandbox=none")
 	second.wait(1)
 	want := fmt.Sprintf("virtiofsd-go: %s is in use by process %d (virtiofsd-go): stop that process, or choose another --socket-path",
 		socket, first.cmd.Process.Pid)
@@ -84,7 +84,7 @@ func TestOnlyOneOfManyStarts(t *testing.T) {
 	dir := t.TempDir()
 	var procs []*proc
 	for range n {
-		procs = append(procs, start(t, nil, "--shared-dir", dir, "--socket-path", socket))
+		procs = append(procs, start(t, nil, "--shared-dir", dir, "--socket-path", socket, "--sandbox=none"))
 	}
 	// Those that lose end. Then the winner serves and ends too, when its VMM goes.
 	ended := make(chan string, n)
@@ -130,7 +130,7 @@ func TestStartMistakes(t *testing.T) {
 		{"shared directory is a file", file, dir + "/s", file + " is not a directory: only directories can be shared"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := start(t, nil, "--shared-dir", tt.shared, "--socket-path", tt.socket)
+			p := start(t, nil, "--shared-dir", tt.shared, "--socket-path", tt.socket, "--sandbox=none")
 			p.wait(1)
 			if !strings.HasPrefix(p.output(), "virtiofsd-go: "+tt.want) || len(p.seen) != 1 {
 				t.Errorf("output is %q, want one line with %q", p.output(), tt.want)
@@ -189,7 +189,7 @@ func TestInheritedMistakes(t *testing.T) {
 			if tt.file == nil {
 				fd, extra = "99", nil
 			}
-			p := start(t, extra, "--shared-dir", t.TempDir(), "--fd", fd)
+			p := start(t, extra, "--shared-dir", t.TempDir(), "--fd", fd, "--sandbox=none")
 			p.wait(1)
 			if !strings.HasPrefix(p.output(), "virtiofsd-go: --fd "+fd+": "+tt.want) {
 				t.Errorf("output is %q, want: %s", p.output(), tt.want)
@@ -200,7 +200,7 @@ func TestInheritedMistakes(t *testing.T) {
 
 func TestFewOpenFiles(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `ulimit -n 200 && exec "$0" "$@"`, daemonBinary,
-		"--shared-dir", t.TempDir(), "--socket-path", filepath.Join(t.TempDir(), "s"))
+		"--shared-dir", t.TempDir(), "--socket-path", filepath.Join(t.TempDir(), "s"), "--sandbox=none")
 	p := startCmd(t, cmd)
 	p.wait(1)
 	if !strings.HasPrefix(p.output(), "virtiofsd-go: only 200 files may be open at once") {

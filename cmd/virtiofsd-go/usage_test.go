@@ -22,12 +22,13 @@ func TestExitCodesAndStreams(t *testing.T) {
 		{"-h", []string{"-h"}, 0, "--readonly", ""},
 		{"--version", []string{"--version"}, 0, "virtiofsd-go ", ""},
 		{"-V", []string{"-V"}, 0, "virtiofsd-go ", ""},
+		{"--print-capabilities", []string{"--print-capabilities"}, 0, `"separate-options"`, ""},
 		{"unknown option", []string{"--frob"}, 2, "", "virtiofsd-go: unknown flag: --frob (see --help)\n"},
 		{"two mistakes, two lines", []string{"--cache=x", "--shared-dir=/", "--socket-path=s", "--tag="}, 2, "",
 			"virtiofsd-go: --tag is given an empty value: leave it out, or give it one\nvirtiofsd-go: --cache \"x\" is not known: give one of never, metadata, auto, always\n"},
 		{"a mistake in a rule", []string{"--shared-dir=/", "--socket-path=s", "--fault=write nth=3 error=EOI"}, 2, "",
 			"virtiofsd-go: --fault cannot be \"write nth=3 error=EOI\": error=\"EOI\" is not the name of an errno, such as EIO or ENOSPC (see --help)\n"},
-		{"start fails", []string{"--shared-dir=/nonexistent", "--socket-path=/nonexistent/s"}, 1, "",
+		{"start fails", []string{"--sandbox=none", "--shared-dir=/nonexistent", "--socket-path=/nonexistent/s"}, 1, "",
 			"virtiofsd-go: the shared directory /nonexistent does not exist: create it, or correct --shared-dir\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

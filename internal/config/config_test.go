@@ -17,9 +17,19 @@ func base(more ...string) []string {
 	return append([]string{"--shared-dir", "/srv", "--socket-path", "/run/fs.sock"}, more...)
 }
 
-func with(change func(*Config)) Config {
+// with is what base gives, with a change to its share.
+func with(change func(*Share)) Config {
+	s := DefaultShare()
+	s.SharedDir, s.SocketPath = "/srv", "/run/fs.sock"
+	change(&s)
 	c := Default()
-	c.SharedDir, c.SocketPath = "/srv", "/run/fs.sock"
+	c.Shares = []Share{s}
+	return c
+}
+
+// process is what base gives, with a change beside the share.
+func process(change func(*Config)) Config {
+	c := with(func(*Share) {})
 	change(&c)
 	return c
 }
@@ -42,24 +52,58 @@ func TestParse(t *testing.T) {
 		args []string
 		want Config
 	}{
-		{"defaults", base(), with(func(*Config) {})},
-		{"equals sign", []string{"--shared-dir=/srv", "--socket-path=/run/fs.sock"}, with(func(*Config) {})},
+		{"defaults", base(), with(func(*Share) {})},
+		{"equals sign", []string{"--shared-dir=/srv", "--socket-path=/run/fs.sock"}, with(func(*Share) {})},
 		{"last wins", base("--shared-dir", "/a", "--cache=never", "--cache=always", "--shared-dir=/b"),
-			with(func(c *Config) { c.SharedDir = "/b"; c.Cache = CacheAlways })},
-		{"cache in capitals", base("--cache", "NeVeR"), with(func(c *Config) { c.Cache = CacheNever })},
-		{"cache metadata", base("--cache", "metadata"), with(func(c *Config) { c.Cache = CacheMetadata })},
-		{"log level", base("--log-level", "TRACE"), with(func(c *Config) { c.LogLevel = LogTrace })},
-		{"switches", base("--xattr", "--readonly"), with(func(c *Config) { c.XAttr = true; c.ReadOnly = true })},
-		{"longest tag", base("--tag", strings.Repeat("t", 36)), with(func(c *Config) { c.Tag = strings.Repeat("t", 36) })},
-		{"most queues", base("--num-request-queues=64"), with(func(c *Config) { c.NumRequestQueues = 64 })},
+			with(func(s *Share) { s.SharedDir = "/b"; s.Cache = CacheAlways })},
+		{"cache in capitals", base("--cache", "NeVeR"), with(func(s *Share) { s.Cache = CacheNever })},
+		{"cache metadata", base("--cache", "metadata"), with(func(s *Share) { s.Cache = CacheMetadata })},
+		{"log level", base("--log-level", "TRACE"), process(func(c *Config) { c.LogLevel = LogTrace })},
+		{"switches", base("--xattr", "--readonly", "--writeback", "--allow-mmap", "--allow-direct-io", "--no-readdirplus",
+			"--preserve-noatime", "--killpriv-v2", "--posix-lock", "--flock"),
+			with(func(s *Share) {
+				s.XAttr, s.ReadOnly, s.Writeback, s.AllowMMap, s.AllowDirectIO, s.NoReadDirPlus = true, true, true, true, true, true
+				s.PreserveNoAtime, s.KillPrivV2, s.PosixLock, s.Flock = true, true, true, true
+			})},
+		{"switches of the process", base("--syslog", "--migration-verify-handles", "--migration-confirm-paths"),
+			process(func(c *Config) { c.Syslog, c.Migration.VerifyHandles, c.Migration.ConfirmPaths = true, true, true })},
+		{"no killpriv last", base("--killpriv-v2", "--no-killpriv-v2"), with(func(*Share) {})},
+		{"killpriv last", base("--no-killpriv-v2", "--killpriv-v2"), with(func(s *Share) { s.KillPrivV2 = true })},
+		{"announce", base("--announce-submounts"), with(func(*Share) {})},
+		{"no announce wins", base("--no-announce-submounts", "--announce-submounts"), with(func(s *Share) { s.AnnounceSubmounts = false })},
+		{"ACLs imply xattrs", base("--posix-acl"), with(func(s *Share) { s.PosixACL, s.XAttr = NegotiateAlways, true })},
+		{"ACLs if the guest knows them", base("--posix-acl=auto"), with(func(s *Share) { s.PosixACL, s.XAttr = NegotiateAuto, true })},
+		{"no ACLs", base("--posix-acl", "--posix-acl=never"), with(func(*Share) {})},
+		{"labels imply xattrs", base("--security-label"), with(func(s *Share) { s.SecurityLabel, s.XAttr = NegotiateAlways, true })},
+		{"xattrmap implies xattrs", base("--xattrmap", ":map::user.virtiofs.:"), with(func(s *Share) { s.XAttrMap, s.XAttr = ":map::user.virtiofs.:", true })},
+		{"file handles", base("--inode-file-handles=mandatory"), with(func(s *Share) { s.FileHandles = FileHandlesMandatory })},
+		{"file handles, older word", base("--inode-file-handles=never", "--inode-file-handles=fallback"), with(func(*Share) {})},
+		{"ids, each of which counts", base("--translate-uid=map:0:1000:1", "--translate-gid", "host:1:2:3", "--translate-uid", "forbid-guest:1:9"),
+			with(func(s *Share) {
+				s.TranslateUID, s.TranslateGID = []string{"map:0:1000:1", "forbid-guest:1:9"}, []string{"host:1:2:3"}
+			})},
+		{"ids with commas", base("--translate-uid=map,0,1000,1"), with(func(s *Share) { s.TranslateUID = []string{"map,0,1000,1"} })},
+		{"rights", base("--sandbox=namespace", "--seccomp=LOG", "--modcaps=+sys_admin:-MKNOD", "--uid-map=:0:1000:1:", "--uid-map=:1:100000:65536:", "--gid-map=:0:100:1:"),
+			process(func(c *Config) {
+				c.Seccomp, c.ModCaps = SeccompLog, "+sys_admin:-MKNOD"
+				c.UIDMap, c.GIDMap = []string{":0:1000:1:", ":1:100000:65536:"}, []string{":0:100:1:"}
+			})},
+		{"limits", base("--rlimit-nofile=0", "--thread-pool-size", "8"), process(func(c *Config) { c.RLimitNoFile, c.ThreadPoolSize = 0, 8 })},
+		{"migration", base("--migration-mode=file-handles", "--migration-on-error=guest-error"),
+			process(func(c *Config) { c.Migration.Mode, c.Migration.OnError = MigrateFileHandles, MigrationGuestError })},
+		{"longest tag", base("--tag", strings.Repeat("t", 36)), with(func(s *Share) { s.Tag = strings.Repeat("t", 36) })},
+		{"most queues", base("--num-request-queues=64"), with(func(s *Share) { s.NumRequestQueues = 64 })},
+		{"socket for a group", base("--socket-group", "kvm"), with(func(s *Share) { s.SocketGroup = "kvm" })},
+		{"older name of the socket", []string{"--shared-dir=/srv", "--socket=/run/fs.sock"}, with(func(*Share) {})},
 		{"longest socket path", []string{"--shared-dir", "/srv", "--socket-path", strings.Repeat("p", 107)},
-			with(func(c *Config) { c.SocketPath = strings.Repeat("p", 107) })},
+			with(func(s *Share) { s.SocketPath = strings.Repeat("p", 107) })},
 		{"faults, each of which counts", base("--fault", "write nth=3 error=EIO", "--fault=any delay=1s"),
-			with(func(c *Config) { c.Faults = rules(t, "write nth=3 error=EIO", "any delay=1s") })},
-		{"fd", []string{"--shared-dir", "/srv", "--fd", "3"}, with(func(c *Config) { c.SocketPath = ""; c.FD = 3 })},
+			with(func(s *Share) { s.Faults = rules(t, "write nth=3 error=EIO", "any delay=1s") })},
+		{"fd", []string{"--shared-dir", "/srv", "--fd", "3"}, with(func(s *Share) { s.SocketPath = ""; s.FD = 3 })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Parse(tt.args)
+			got.Notices = nil
 			if err != nil || !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, tt.want)
 			}
@@ -97,8 +141,24 @@ func TestParseMistakes(t *testing.T) {
 		{"second fault", base("--fault=any hang", "--fault=write error=EFOO:"), []string{`--fault cannot be "write error=EFOO:": error="EFOO:" is not the name of an errno, such as EIO or ENOSPC (see --help)`}},
 		{"value missing", []string{"--shared-dir"}, []string{"--shared-dir needs a value after it"}},
 		{"unknown", base("--frobnicate"), []string{"unknown flag: --frobnicate (see --help)"}},
-		{"the Rust daemon's", base("--sandbox=none"), []string{"--sandbox is an option of the Rust virtiofsd that virtiofsd-go does not have: leave it out"}},
-		{"legacy -o", base("-o", "source=/"), []string{"unknown shorthand flag: 'o' in -o (see --help)"}},
+		{"a word behind a switch", base("--posix-acl", "auto"), []string{`"auto" is not an option`}},
+		{"ACLs, bad word", base("--posix-acl=maybe"), []string{`--posix-acl "maybe" is not known: give one of never, auto, always`}},
+		{"labels, bad word", base("--security-label=1"), []string{`--security-label "1" is not known`}},
+		{"file handles, bad word", base("--inode-file-handles=sometimes"), []string{`--inode-file-handles "sometimes" is not known: give one of never, prefer, mandatory`}},
+		{"sandbox, bad word", base("--sandbox=jail"), []string{`--sandbox "jail" is not known: give one of namespace, chroot, none`}},
+		{"seccomp, bad word", base("--seccomp=errno"), []string{`--seccomp "errno" is not known: give one of kill, log, trap, none`}},
+		{"capability", base("--modcaps=+mknod:-fly"), []string{`--modcaps "+mknod:-fly": there is no capability "fly"`}},
+		{"capability without sign", base("--modcaps=mknod"), []string{`has neither + nor - before "mknod"`}},
+		{"empty capability", base("--modcaps=+mknod:"), []string{`has neither + nor - before ""`}},
+		{"needed capability", base("--modcaps=-dac_read_search", "--inode-file-handles=mandatory"), []string{"--modcaps takes away dac_read_search, which --inode-file-handles mandatory needs"}},
+		{"id map without a namespace", base("--uid-map=:0:1:1:", "--sandbox=chroot"), []string{"--uid-map and --gid-map need --sandbox namespace, and it is chroot"}},
+		{"socket group of an inherited socket", []string{"--shared-dir=/", "--fd=3", "--socket-group=kvm"}, []string{"--socket-group and --fd exclude each other"}},
+		{"empty group", base("--socket-group="), []string{"--socket-group is given an empty value"}},
+		{"negative limit", base("--rlimit-nofile=-1"), []string{`--rlimit-nofile cannot be "-1": not a number from 0 up`}},
+		{"negative pool", base("--thread-pool-size=-1"), []string{"--thread-pool-size is -1: give a number from 0 up"}},
+		{"migration, bad words", base("--migration-mode=x", "--migration-on-error=y"), []string{`--migration-mode "x" is not known`, `--migration-on-error "y" is not known`}},
+		{"migration by handles only", base("--migration-mode=file-handles", "--migration-verify-handles", "--migration-confirm-paths"),
+			[]string{"--migration-verify-handles is for --migration-mode find-paths", "--migration-confirm-paths is for"}},
 		{"a word", base("/srv"), []string{`"/srv" is not an option`}},
 		{"three at once", []string{"--shared-dir=/srv", "--cache=x", "--log-level=y"},
 			[]string{"--socket-path is missing", `--cache "x"`, `--log-level "y"`}},
@@ -127,7 +187,7 @@ func TestHelpAndVersion(t *testing.T) {
 		want error
 	}{
 		{[]string{"-h"}, ErrHelp}, {[]string{"--help"}, ErrHelp}, {base("--help"), ErrHelp},
-		{[]string{"-V"}, ErrVersion}, {[]string{"--version"}, ErrVersion}, {[]string{"-hV"}, ErrHelp},
+		{[]string{"--print-capabilities"}, ErrCapabilities}, {[]string{"-V"}, ErrVersion}, {[]string{"--version"}, ErrVersion}, {[]string{"-hV"}, ErrHelp},
 	} {
 		if _, err := Parse(tt.args); !errors.Is(err, tt.want) {
 			t.Errorf("%v: %v, want %v", tt.args, err, tt.want)
@@ -146,33 +206,45 @@ func TestUsageNamesEveryOption(t *testing.T) {
 	}
 }
 
-// An option is either ours or in the list of those that we know we lack.
-func TestOtherOptionsAreNotOurs(t *testing.T) {
-	c := Default()
-	fs, _, _ := flagSet(&c)
-	for _, name := range otherOptions {
-		if fs.Lookup(name) != nil {
-			t.Errorf("--%s is in the list of options that we do not have", name)
+// args writes c, which has one share, as a command line.
+func (c Config) args() []string {
+	sh, m := c.Shares[0], c.Migration
+	a := []string{"--shared-dir=" + sh.SharedDir, "--cache=" + string(sh.Cache), "--log-level=" + string(c.LogLevel),
+		"--sandbox=" + string(c.Sandbox), "--seccomp=" + string(c.Seccomp), "--posix-acl=" + string(sh.PosixACL),
+		"--security-label=" + string(sh.SecurityLabel), "--inode-file-handles=" + string(sh.FileHandles),
+		"--migration-mode=" + string(m.Mode), "--migration-on-error=" + string(m.OnError),
+		"--num-request-queues=" + strconv.Itoa(sh.NumRequestQueues), "--thread-pool-size=" + strconv.Itoa(c.ThreadPoolSize)}
+	for name, on := range map[string]bool{
+		"xattr": sh.XAttr, "readonly": sh.ReadOnly, "writeback": sh.Writeback, "allow-mmap": sh.AllowMMap,
+		"allow-direct-io": sh.AllowDirectIO, "no-readdirplus": sh.NoReadDirPlus, "preserve-noatime": sh.PreserveNoAtime,
+		"killpriv-v2": sh.KillPrivV2, "posix-lock": sh.PosixLock, "flock": sh.Flock,
+		"no-announce-submounts": !sh.AnnounceSubmounts, "syslog": c.Syslog,
+		"migration-verify-handles": m.VerifyHandles, "migration-confirm-paths": m.ConfirmPaths,
+	} {
+		a = append(a, "--"+name+"="+strconv.FormatBool(on))
+	}
+	for name, v := range map[string]string{
+		"socket-path": sh.SocketPath, "socket-group": sh.SocketGroup, "tag": sh.Tag, "xattrmap": sh.XAttrMap, "modcaps": c.ModCaps,
+	} {
+		if v != "" {
+			a = append(a, "--"+name+"="+v)
 		}
 	}
-}
-
-// args writes c as a command line.
-func (c Config) args() []string {
-	a := []string{"--shared-dir=" + c.SharedDir, "--cache=" + string(c.Cache), "--log-level=" + string(c.LogLevel),
-		"--num-request-queues=" + strconv.Itoa(c.NumRequestQueues),
-		"--xattr=" + strconv.FormatBool(c.XAttr), "--readonly=" + strconv.FormatBool(c.ReadOnly)}
-	if c.SocketPath != "" {
-		a = append(a, "--socket-path="+c.SocketPath)
+	for name, vs := range map[string][]string{
+		"translate-uid": sh.TranslateUID, "translate-gid": sh.TranslateGID, "uid-map": c.UIDMap, "gid-map": c.GIDMap,
+	} {
+		for _, v := range vs {
+			a = append(a, "--"+name+"="+v)
+		}
 	}
-	if c.FD != -1 {
-		a = append(a, "--fd="+strconv.Itoa(c.FD))
-	}
-	for _, r := range c.Faults {
+	for _, r := range sh.Faults {
 		a = append(a, "--fault="+r.String())
 	}
-	if c.Tag != "" {
-		a = append(a, "--tag="+c.Tag)
+	if sh.FD != -1 {
+		a = append(a, "--fd="+strconv.Itoa(sh.FD))
+	}
+	if c.RLimitNoFile != -1 {
+		a = append(a, "--rlimit-nofile="+strconv.FormatInt(c.RLimitNoFile, 10))
 	}
 	return a
 }
@@ -185,6 +257,10 @@ func FuzzFlags(f *testing.F) {
 		"--shared-dir=/\n--socket-path=s\n--tag=t\n--cache=NEVER\n--readonly=false\n--log-level=off",
 		"--shared-dir=/\n--socket-path=s\n--fault=write path=\"a b\" p=.5 error=EIO\n--fault=any hang",
 		"--shared-dir=/\n--socket-path=s\n--num-request-queues=0x10", "--\n--shared-dir", "-o\nsource=/", "-Vh", "--=", "-\x00",
+		"--socket-path=s\n-o\nsource=/,cache=none,sandbox=chroot,xattr,no_flock,posix_lock,loglevel=err\n-d\n-f",
+		"--socket-path=s\n-osource=/a,,b,xattrmap=:map::a,,:,modcaps=-mknod\n--posix-acl\n--security-label=auto",
+		"--shared-dir=/\n--socket-path=s\n--uid-map=:0:1:1:\n--gid-map=/0/1/1/\n--translate-uid=map:0:1:2\n--rlimit-nofile=0\n--thread-pool-size=3",
+		"--shared-dir=/\n--socket-path=s\n--no-announce-submounts\n--announce-submounts\n--killpriv-v2\n--no-killpriv-v2\n--modcaps=+mknod:-Fly",
 	} {
 		f.Add(seed)
 	}
@@ -202,6 +278,7 @@ func FuzzFlags(f *testing.F) {
 			t.Fatalf("accepted, but not valid: %v", err)
 		}
 		again, err := Parse(c.args())
+		c.Notices, again.Notices = nil, nil
 		if err != nil || !reflect.DeepEqual(again, c) {
 			t.Fatalf("%+v, written out and read again: %+v, %v", c, again, err)
 		}

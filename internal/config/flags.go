@@ -3,160 +3,129 @@
 package config
 
 import (
-	"errors"
-	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
-
-	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
 )
 
-// What Parse returns when the command line asks for something else than to serve.
-var (
-	ErrHelp    = errors.New("help wanted")
-	ErrVersion = errors.New("version wanted")
-)
-
-// Parse reads the options in args (without the program's name) over the defaults and validates
-// the outcome. Given twice, the last one wins, but for --fault, which counts each time. The error is ErrHelp, ErrVersion, or says in one
-// line for each mistake what is wrong and what to do.
-func Parse(args []string) (Config, error) {
-	c := Default()
-	fs, help, version := flagSet(&c)
-	if err := fs.Parse(args); err != nil {
-		return Config{}, explain(err)
-	}
-	switch {
-	case *help:
-		return Config{}, ErrHelp
-	case *version:
-		return Config{}, ErrVersion
-	case fs.NArg() > 0:
-		return Config{}, fmt.Errorf("%q is not an option: the directory is given as --shared-dir DIR, the socket as --socket-path PATH", fs.Arg(0))
-	}
-	return c, errors.Join(emptyValues(fs), c.Validate())
+// group is a part of the options with a heading in the help text.
+type group struct {
+	title string
+	set   *pflag.FlagSet
 }
 
-// emptyValues finds the options that were given with nothing as their value: mostly a shell
-// variable that is not set.
-func emptyValues(fs *pflag.FlagSet) error {
-	var errs []error
-	for _, name := range []string{"shared-dir", "socket-path", "tag"} {
-		if f := fs.Lookup(name); f.Changed && f.Value.String() == "" {
-			errs = append(errs, fmt.Errorf("--%s is given an empty value: leave it out, or give it one", name))
-		}
-	}
-	return errors.Join(errs...)
+// groups is what the options of a command line, or of one --share, are parsed with.
+type groups []group
+
+func (gs *groups) add(title string, define func(*pflag.FlagSet)) {
+	set := pflag.NewFlagSet(title, pflag.ContinueOnError)
+	set.SortFlags = false
+	define(set)
+	*gs = append(*gs, group{title, set})
 }
 
-// Usage is the text of --help.
-func Usage() string {
-	c := Default()
-	fs, _, _ := flagSet(&c)
-	return "virtiofsd-go " + Version + ": shares a host directory with a virtual machine by virtio-fs\n\n" +
-		"Usage: virtiofsd-go --shared-dir DIR --socket-path PATH [options]\n\nOptions:\n" + fs.FlagUsages()
+// all returns one set with the options of all groups.
+func (gs groups) all() *pflag.FlagSet {
+	all := pflag.NewFlagSet("virtiofsd-go", pflag.ContinueOnError)
+	all.SortFlags = false
+	all.Usage = func() {}
+	for _, g := range gs {
+		all.AddFlagSet(g.set)
+	}
+	return all
 }
 
-func flagSet(c *Config) (fs *pflag.FlagSet, help, version *bool) {
-	fs = pflag.NewFlagSet("virtiofsd-go", pflag.ContinueOnError)
-	fs.SortFlags = false
-	fs.Usage = func() {}
-	fs.StringVar(&c.SharedDir, "shared-dir", c.SharedDir, "host directory `DIR` that the guest sees")
-	fs.StringVar(&c.SocketPath, "socket-path", c.SocketPath, "listen for the VMM on a unix socket at `PATH`")
-	fs.Var(fdValue{&c.FD}, "fd", "listen on the inherited unix socket number `N` instead")
-	fs.StringVar(&c.Tag, "tag", c.Tag, "`TAG` (1 to 36 bytes) to mount by; for VMMs that ask the daemon for it")
-	fs.Var(choice[Cache]{&c.Cache}, "cache", "`POLICY` of caching, how long the guest trusts what it saw: "+list(caches))
-	fs.BoolVar(&c.XAttr, "xattr", c.XAttr, "extended attributes")
-	fs.BoolVar(&c.ReadOnly, "readonly", c.ReadOnly, "refuse every change with EROFS")
-	fs.Var(faultValue{&c.Faults}, "fault", "for tests: make calls of the host fail by `RULE`, such as \"write nth=3 error=EIO\"; can be given several times")
-	fs.Var(choice[LogLevel]{&c.LogLevel}, "log-level", "least `LEVEL` of messages to print: "+list(logLevels))
-	fs.IntVar(&c.NumRequestQueues, "num-request-queues", c.NumRequestQueues, "request queues, `N` 1 to 64, for VMMs that ask the daemon for the number")
-	help = fs.BoolP("help", "h", false, "print this text and exit")
-	version = fs.BoolP("version", "V", false, "print the version and exit")
-	return fs, help, version
+// helpWidth is where lines of the help text are broken.
+const helpWidth = 120
+
+func (gs groups) usage() string {
+	var b strings.Builder
+	for _, g := range gs {
+		b.WriteString("\n" + g.title + ":\n" + g.set.FlagUsagesWrapped(helpWidth))
+	}
+	// An optional value is given behind a "=" only.
+	return strings.ReplaceAll(b.String(), " MODE[=always] ", "[=MODE]        ")
 }
 
-// fdValue is the value of --fd. An own type, as "no file descriptor" shall not be printed as a
-// default of -1.
-type fdValue struct{ to *int }
-
-func (v fdValue) Set(s string) error {
-	n, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || n < 0 {
-		return errors.New("not a number from 0 up")
-	}
-	*v.to = int(n)
-	return nil
+// shareGroups are the options that each share can have.
+func shareGroups(s *Share) (gs groups) {
+	gs.add("What is shared, and where", s.placeFlags)
+	gs.add("Caching and data", s.cacheFlags)
+	gs.add("Files and attributes", s.fileFlags)
+	gs.add("For tests", s.testFlags)
+	return gs
 }
 
-func (v fdValue) String() string {
-	if v.to == nil || *v.to < 0 {
-		return ""
-	}
-	return strconv.Itoa(*v.to)
+func (s *Share) placeFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&s.SharedDir, "shared-dir", s.SharedDir, "host directory `DIR` that the guest sees")
+	fs.StringVar(&s.SocketPath, "socket-path", s.SocketPath, "listen for the VMM on a unix socket at `PATH`")
+	fs.StringVar(&s.SocketPath, "socket", s.SocketPath, "older name of --socket-path")
+	fs.Lookup("socket").Hidden = true
+	fs.Var(fdValue{&s.FD}, "fd", "listen on the inherited unix socket number `N` instead")
+	fs.StringVar(&s.SocketGroup, "socket-group", s.SocketGroup, "`GROUP` whose members may connect to the socket")
+	fs.StringVar(&s.Tag, "tag", s.Tag, "`TAG` (1 to 36 bytes) to mount by; for VMMs that ask the daemon for it")
+	fs.IntVar(&s.NumRequestQueues, "num-request-queues", s.NumRequestQueues, "request queues, `N` 1 to 64, for VMMs that ask the daemon for the number")
 }
 
-func (v fdValue) Type() string { return "int" }
-
-// faultValue is the value of --fault, of which each one is added.
-type faultValue struct{ to *[]fault.Rule }
-
-func (v faultValue) Set(s string) error {
-	r, err := fault.Parse(s)
-	if err == nil {
-		*v.to = append(*v.to, r)
-	}
-	return err
+func (s *Share) cacheFlags(fs *pflag.FlagSet) {
+	fs.Var(word[Cache]{&s.Cache}, "cache", "`POLICY` of caching, how long the guest trusts what it saw: "+list(caches))
+	fs.BoolVar(&s.Writeback, "writeback", s.Writeback, "the guest's kernel may keep written data back")
+	fs.BoolVar(&s.AllowMMap, "allow-mmap", s.AllowMMap, "shared mmap also with --cache never and metadata")
+	fs.BoolVar(&s.AllowDirectIO, "allow-direct-io", s.AllowDirectIO, "a guest's O_DIRECT goes past the host's page cache too")
+	fs.BoolVar(&s.NoReadDirPlus, "no-readdirplus", s.NoReadDirPlus, "send no attributes with the names of a directory")
+	fs.BoolVar(&s.PreserveNoAtime, "preserve-noatime", s.PreserveNoAtime, "a guest's O_NOATIME counts on the host")
 }
 
-func (v faultValue) String() string {
-	if v.to == nil {
-		return ""
-	}
-	var rules []string
-	for _, r := range *v.to {
-		rules = append(rules, r.String())
-	}
-	return strings.Join(rules, "; ")
+func (s *Share) fileFlags(fs *pflag.FlagSet) {
+	fs.BoolVar(&s.ReadOnly, "readonly", s.ReadOnly, "refuse every change with EROFS")
+	fs.BoolVar(&s.XAttr, "xattr", s.XAttr, "extended attributes")
+	fs.StringVar(&s.XAttrMap, "xattrmap", s.XAttrMap, "change names of extended attributes by `RULES`; turns --xattr on")
+	negotiated(fs, &s.PosixACL, "posix-acl", "POSIX ACLs, `MODE` "+list(negotiations)+"; turns --xattr on")
+	negotiated(fs, &s.SecurityLabel, "security-label", "new files get the security label that the guest sends, `MODE` "+list(negotiations)+"; turns --xattr on")
+	fs.BoolVar(&s.KillPrivV2, "killpriv-v2", s.KillPrivV2, "clear setuid and setgid bits when the guest asks (FUSE_HANDLE_KILLPRIV_V2)")
+	flag(fs, off{&s.KillPrivV2}, "no-killpriv-v2", "the opposite; the last one counts")
+	fs.BoolVar(&s.PosixLock, "posix-lock", s.PosixLock, "fcntl locks count on the host and between guests")
+	fs.BoolVar(&s.Flock, "flock", s.Flock, "flock locks count on the host and between guests")
+	flag(fs, already{&s.AnnounceSubmounts}, "announce-submounts", "show mounts below the directory as mounts to the guest (the default)")
+	flag(fs, off{&s.AnnounceSubmounts}, "no-announce-submounts", "do not; wins over --announce-submounts")
+	fs.Var(handlesValue{word[FileHandles]{&s.FileHandles}}, "inode-file-handles", "know files by the host's file handles, `USE` "+list(fileHandles))
+	fs.StringArrayVar(&s.TranslateUID, "translate-uid", s.TranslateUID, "`RULE` for user ids, such as map:0:1000:1; can be given several times")
+	fs.StringArrayVar(&s.TranslateGID, "translate-gid", s.TranslateGID, "`RULE` for group ids; can be given several times")
 }
 
-func (v faultValue) Type() string { return "rule" }
-
-// otherOptions are options that the Rust virtiofsd 1.14 has and this daemon has not.
-var otherOptions = []string{
-	"allow-direct-io", "allow-mmap", "announce-submounts", "gid-map", "inode-file-handles",
-	"killpriv-v2", "migration-confirm-paths", "migration-mode", "migration-on-error",
-	"migration-verify-handles", "modcaps", "no-announce-submounts", "no-killpriv-v2",
-	"no-readdirplus", "posix-acl", "preserve-noatime", "print-capabilities", "rlimit-nofile",
-	"sandbox", "seccomp", "security-label", "socket", "socket-group", "syslog",
-	"thread-pool-size", "translate-gid", "translate-uid", "uid-map", "writeback", "xattrmap",
+func (s *Share) testFlags(fs *pflag.FlagSet) {
+	fs.Var(newFaultValue(&s.Faults), "fault", "make calls of the host fail by `RULE`, such as \"write nth=3 error=EIO\"; can be given several times")
 }
 
-// explain turns the parser's error into a line that says what to do.
-func explain(err error) error {
-	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) && slices.Contains(otherOptions, unknown.GetSpecifiedName()) {
-		return fmt.Errorf("--%s is an option of the Rust virtiofsd that virtiofsd-go does not have: leave it out", unknown.GetSpecifiedName())
-	}
-	var missing *pflag.ValueRequiredError
-	if errors.As(err, &missing) {
-		return fmt.Errorf("--%s needs a value after it (see --help)", missing.GetSpecifiedName())
-	}
-	var invalid *pflag.InvalidValueError
-	if errors.As(err, &invalid) {
-		return fmt.Errorf("--%s cannot be %q: %s (see --help)", invalid.GetFlag().Name, invalid.GetValue(), reason(invalid))
-	}
-	return fmt.Errorf("%s (see --help)", strings.ReplaceAll(err.Error(), "\n", " "))
+// flag defines a switch with a value of its own kind.
+func flag(fs *pflag.FlagSet, v pflag.Value, name, usage string) {
+	fs.VarPF(v, name, "", usage).NoOptDefVal = "true"
 }
 
-// reason is the cause without the parser's function names, as in strconv.ParseInt's errors.
-func reason(err *pflag.InvalidValueError) string {
-	s := err.Unwrap().Error()
-	if i := strings.LastIndex(s, ": "); i >= 0 {
-		s = s[i+2:]
-	}
-	return s
+// negotiated defines an option that means "always" if no word follows, behind a "=".
+func negotiated(fs *pflag.FlagSet, to *Negotiation, name, usage string) {
+	fs.VarPF(word[Negotiation]{to}, name, "", usage).NoOptDefVal = string(NegotiateAlways)
+}
+
+func (c *Config) rightsFlags(fs *pflag.FlagSet) {
+	fs.Var(word[Sandbox]{&c.Sandbox}, "sandbox", "what keeps the daemon from the rest of the host, `KIND` "+list(sandboxes))
+	fs.Var(word[Seccomp]{&c.Seccomp}, "seccomp", "on a system call that the daemon has no use for, `ACTION` "+list(seccomps))
+	fs.StringVar(&c.ModCaps, "modcaps", c.ModCaps, "capabilities to keep or give up beside the usual, `LIST` such as +sys_admin:-mknod")
+	fs.StringArrayVar(&c.UIDMap, "uid-map", nil, "user ids of the sandbox, `MAP` :INSIDE:OUTSIDE:COUNT:; can be given several times")
+	fs.StringArrayVar(&c.GIDMap, "gid-map", nil, "group ids of the sandbox, likewise `MAP`")
+	fs.Var(limitValue{&c.RLimitNoFile}, "rlimit-nofile", "files that may be open at once, `N`; 0 leaves the limit as it is")
+	fs.IntVar(&c.ThreadPoolSize, "thread-pool-size", c.ThreadPoolSize, "requests that may wait for the host at once, `N` if above 64")
+}
+
+func (c *Config) migrationFlags(fs *pflag.FlagSet) {
+	m := &c.Migration
+	fs.Var(word[MigrationMode]{&m.Mode}, "migration-mode", "how the destination learns of the guest's files, `MODE` "+list(migrationModes))
+	fs.Var(word[MigrationOnError]{&m.OnError}, "migration-on-error", "when a file is not found there, `ACTION` "+list(migrationOnErrors))
+	fs.BoolVar(&m.VerifyHandles, "migration-verify-handles", m.VerifyHandles, "compare file handles there")
+	fs.BoolVar(&m.ConfirmPaths, "migration-confirm-paths", m.ConfirmPaths, "check paths again when the VM has stopped")
+}
+
+func (c *Config) messageFlags(fs *pflag.FlagSet) {
+	fs.Var(word[LogLevel]{&c.LogLevel}, "log-level", "least `LEVEL` of messages to print: "+list(logLevels))
+	fs.BoolVar(&c.Syslog, "syslog", c.Syslog, "messages go to the system's log")
 }

@@ -52,17 +52,21 @@ func Run(cfg config.Config, stderr io.Writer) error {
 	signal.Ignore(unix.SIGPIPE)
 	setProcs()
 
-	if err := checkDir(cfg.SharedDir); err != nil {
+	for _, notice := range cfg.Notices {
+		log.Warn(notice)
+	}
+	one := cfg.Shares[0]
+	if err := checkDir(one.SharedDir); err != nil {
 		return err
 	}
-	share, err := openShare(cfg, log)
+	share, err := openShare(one, log)
 	if err != nil {
 		return err
 	}
 	if share.faults != nil {
 		defer releaseOnSignal(share.faults)()
 	}
-	sock, err := openSocket(cfg, log)
+	sock, err := openSocket(one, log)
 	if err != nil {
 		return errors.Join(err, share.Close())
 	}

@@ -26,23 +26,23 @@ type share struct {
 }
 
 // openShare opens the shared directory. The caller closes the share when nothing serves it.
-func openShare(cfg config.Config, log *zap.Logger) (*share, error) {
+func openShare(c config.Share, log *zap.Logger) (*share, error) {
 	budget, err := fdBudget()
 	if err != nil {
 		return nil, err
 	}
-	s := &share{opts: virtiofs.Options{Tag: cfg.Tag, Queues: cfg.NumRequestQueues, Logger: log}}
+	s := &share{opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Logger: log}}
 	conf := hostfs.Config{
-		Root:     cfg.SharedDir,
-		Cache:    hostfs.CacheMode(cfg.Cache), // the same words
-		XAttr:    cfg.XAttr,
-		ReadOnly: cfg.ReadOnly,
+		Root:     c.SharedDir,
+		Cache:    hostfs.CacheMode(c.Cache), // the same words
+		XAttr:    c.XAttr,
+		ReadOnly: c.ReadOnly,
 		// Half for files that the guest knows, half for those that it has open.
 		FDBudget:   budget / 2,
 		MaxHandles: budget - budget/2,
 	}
-	if len(cfg.Faults) > 0 {
-		s.faults = fault.New(cfg.Faults, log.Named("fault"))
+	if len(c.Faults) > 0 {
+		s.faults = fault.New(c.Faults, log.Named("fault"))
 		conf.Faults = s.faults
 	}
 	if s.fs, err = hostfs.New(conf); err != nil {

@@ -25,12 +25,12 @@ type socket struct {
 	file fs.FileInfo // that file, to know it from a later one at the same path
 }
 
-// openSocket makes or takes over the listening socket that cfg asks for.
-func openSocket(cfg config.Config, log *zap.Logger) (*socket, error) {
-	if cfg.SocketPath == "" {
-		return inheritSocket(cfg.FD)
+// openSocket makes or takes over the listening socket that c asks for.
+func openSocket(c config.Share, log *zap.Logger) (*socket, error) {
+	if c.SocketPath == "" {
+		return inheritSocket(c.FD)
 	}
-	return listen(cfg.SocketPath, log)
+	return listen(c.SocketPath, log)
 }
 
 // Close stops listening and removes the socket file, unless another has taken its place.

@@ -54,18 +54,22 @@ func TestReadmeExample(t *testing.T) {
 	}
 }
 
-// TestReadmeOptions: the table of options and --help name the same ones.
+// TestReadmeOptions: the tables of options and --help name the same ones.
 func TestReadmeOptions(t *testing.T) {
-	name := regexp.MustCompile(`--[a-z-]+`)
+	name := regexp.MustCompile(`--[a-z0-9-]+`)
 	rows := map[string]bool{}
 	for l := range strings.SplitSeq(readme(t), "\n") {
 		if strings.HasPrefix(l, "| `-") {
-			rows[name.FindString(l)] = true
+			for _, option := range name.FindAllString(strings.Split(l, "|")[1], -1) {
+				rows[option] = true
+			}
 		}
 	}
-	_, list, _ := strings.Cut(config.Usage(), "Options:\n")
-	for l := range strings.SplitSeq(strings.TrimSpace(list), "\n") {
-		option := name.FindString(l)
+	options := helpOptions()
+	if len(options) < 40 {
+		t.Fatalf("only %d options found in --help: the search is broken", len(options))
+	}
+	for _, option := range options {
 		if !rows[option] {
 			t.Errorf("%s is in --help and not in README.md", option)
 		}
@@ -74,4 +78,13 @@ func TestReadmeOptions(t *testing.T) {
 	for option := range rows {
 		t.Errorf("%s is in README.md and not in --help", option)
 	}
+}
+
+// helpOptions are the options that --help has a line for.
+func helpOptions() (options []string) {
+	line := regexp.MustCompile(`(?m)^  (?:-[a-zA-Z], |    )(--[a-z0-9-]+)`)
+	for _, m := range line.FindAllStringSubmatch(config.Usage(), -1) {
+		options = append(options, m[1])
+	}
+	return options
 }

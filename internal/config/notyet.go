@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+)
+
+// missing are options of the Rust virtiofsd that are accepted and have no effect yet: what the user
+// is told who gives one. A row goes when its option works.
+var missing = []struct {
+	option   string
+	harmless string // a value that asks for nothing
+	danger   string // what is unsafe about it
+}{
+	{option: "seccomp", harmless: "none", danger: "there is no filter of system calls"},
+	{option: "modcaps", danger: "the process keeps all capabilities that it has"},
+	{option: "uid-map", danger: "the process keeps the ids that it has"},
+	{option: "gid-map", danger: "the process keeps the ids that it has"},
+	{option: "migration-mode"}, {option: "migration-on-error"},
+	{option: "migration-verify-handles", harmless: "false"}, {option: "migration-confirm-paths", harmless: "false"},
+	{option: "rlimit-nofile"},
+	{option: "thread-pool-size"},
+	{option: "syslog", harmless: "false"},
+	{option: "socket-group", danger: "only the user who starts the daemon can connect"},
+	{option: "writeback", harmless: "false"},
+	{option: "allow-mmap", harmless: "false"},
+	{option: "allow-direct-io", harmless: "false"},
+	{option: "no-readdirplus", harmless: "false"},
+	{option: "preserve-noatime", harmless: "false"},
+	{option: "xattrmap", danger: "the guest's attributes have their own names on the host"},
+	{option: "posix-acl", harmless: "never", danger: "ACLs of the host are not obeyed for the guest's users"},
+	{option: "security-label", harmless: "never", danger: "new files get the label of the host's policy"},
+	{option: "killpriv-v2", harmless: "false"},
+	{option: "posix-lock", harmless: "false", danger: "guests and the host do not see each other's locks"},
+	{option: "flock", harmless: "false", danger: "guests and the host do not see each other's locks"},
+	{option: "announce-submounts"}, {option: "no-announce-submounts"},
+	{option: "inode-file-handles", harmless: "prefer"},
+	{option: "translate-uid", danger: "files have the guest's ids on the host"},
+	{option: "translate-gid", danger: "files have the guest's ids on the host"},
+}
+
+// noSandbox is what everybody is told who has not chosen to go without.
+const noSandbox = "there is no sandbox yet: the process keeps all the rights of its user. " +
+	"Run it as an unprivileged user, or only with guests you trust (--sandbox none leaves this warning out)"
+
+// notYet are the notices about options in flags that have no effect.
+func notYet(c Config, flags *pflag.FlagSet) []string {
+	var lines []string
+	if c.Sandbox != SandboxNone {
+		lines = append(lines, noSandbox)
+	}
+	for _, m := range missing {
+		f := flags.Lookup(m.option)
+		if f == nil || !f.Changed || f.Value.String() == m.harmless {
+			continue
+		}
+		line := fmt.Sprintf("--%s has no effect yet", m.option)
+		if m.danger != "" {
+			line += ": " + m.danger
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Validate reports all that is wrong with c, one line each, joined; nil if it can be used.
+func (c Config) Validate() error {
+	return errors.Join(c.validateShares(), c.validateProcess(), c.Migration.validate())
+}
+
+func (c Config) validateProcess() error {
+	var errs []error
+	if c.ThreadPoolSize < 0 {
+		errs = append(errs, fmt.Errorf("--thread-pool-size is %d: give a number from 0 up", c.ThreadPoolSize))
+	}
+	if len(c.UIDMap)+len(c.GIDMap) > 0 && c.Sandbox != SandboxNamespace {
+		errs = append(errs, fmt.Errorf("--uid-map and --gid-map need --sandbox namespace, and it is %s: leave them out", c.Sandbox))
+	}
+	return errors.Join(append(errs,
+		validateWord("--sandbox", c.Sandbox, sandboxes), validateWord("--seccomp", c.Seccomp, seccomps),
+		c.validateModCaps(), validateWord("--log-level", c.LogLevel, logLevels))...)
+}
+
+func (m Migration) validate() error {
+	errs := []error{
+		validateWord("--migration-mode", m.Mode, migrationModes),
+		validateWord("--migration-on-error", m.OnError, migrationOnErrors),
+	}
+	if m.Mode == MigrateFileHandles && m.VerifyHandles {
+		errs = append(errs, errors.New("--migration-verify-handles is for --migration-mode find-paths: with file-handles, handles are all that there is"))
+	}
+	if m.Mode == MigrateFileHandles && m.ConfirmPaths {
+		errs = append(errs, errors.New("--migration-confirm-paths is for --migration-mode find-paths: with file-handles there are no paths"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateShares() error {
+	if len(c.Shares) == 0 {
+		return errors.New("there is nothing to share: give --shared-dir or --share")
+	}
+	var errs []error
+	for _, s := range c.Shares {
+		errs = append(errs, s.validate())
+	}
+	return errors.Join(errs...)
+}
+
+func (s Share) validate() error {
+	return errors.Join(s.validateDir(), s.validateSocket(), s.validateTag(), s.validateQueues(),
+		validateWord("--cache", s.Cache, caches), validateWord("--posix-acl", s.PosixACL, negotiations),
+		validateWord("--security-label", s.SecurityLabel, negotiations),
+		validateWord("--inode-file-handles", s.FileHandles, fileHandles))
+}
+
+func (s Share) validateDir() error {
+	switch {
+	case s.SharedDir == "":
+		return errors.New("--shared-dir is missing: give the directory that the guest shall see")
+	case strings.ContainsRune(s.SharedDir, 0):
+		return errors.New("--shared-dir has a NUL byte in it: no path can")
+	}
+	return nil
+}
+
+func (s Share) validateSocket() error {
+	switch {
+	case s.SocketPath == "" && s.FD == -1:
+		return errors.New("--socket-path is missing: say where to listen for the VMM (or hand over a listening socket by --fd)")
+	case s.SocketPath != "" && s.FD != -1:
+		return errors.New("--socket-path and --fd exclude each other: give one of them")
+	case s.SocketGroup != "" && s.FD != -1:
+		return errors.New("--socket-group and --fd exclude each other: who made the socket says who may connect")
+	case s.FD != -1 && s.FD < firstFD:
+		return fmt.Errorf("--fd %d is not possible, as 0 to 2 are standard input, output and error: hand the listening socket over as 3 or above", s.FD)
+	case strings.ContainsRune(s.SocketPath, 0):
+		return errors.New("--socket-path has a NUL byte in it: no path can")
+	case len(s.SocketPath) > maxPath:
+		return fmt.Errorf("--socket-path is %d bytes long, and Linux takes at most %d for a socket: choose a shorter path, or change into its directory and give a relative one",
+			len(s.SocketPath), maxPath)
+	}
+	return nil
+}
+
+func (s Share) validateTag() error {
+	switch {
+	case len(s.Tag) > maxTag:
+		return fmt.Errorf("--tag is %d bytes long, and the virtio-fs device has room for %d: choose a shorter one", len(s.Tag), maxTag)
+	case strings.ContainsRune(s.Tag, 0):
+		return errors.New("--tag has a NUL byte in it, where the guest would end it: leave it out")
+	}
+	return nil
+}
+
+func (s Share) validateQueues() error {
+	if s.NumRequestQueues < 1 || s.NumRequestQueues > maxQueues {
+		return fmt.Errorf("--num-request-queues is %d: give a number from 1 to %d", s.NumRequestQueues, maxQueues)
+	}
+	return nil
+}
