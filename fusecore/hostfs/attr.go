@@ -27,7 +27,7 @@ func (fs *FS) attr(fd int, out *fuse.AttrOut) error {
 	if err := statFD(fd, &st); err != nil {
 		return err
 	}
-	fillAttr(&out.Attr, &st)
+	fs.fillAttr(&out.Attr, &st)
 	out.SetTimeout(fs.policy.timeout)
 	return nil
 }
@@ -50,6 +50,10 @@ func (fs *FS) Access(cancel <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	if err := statFD(n.FD(), &st); err != nil {
 		return status(err)
 	}
+	if _, _, err := fs.hostIDs(in.Uid, in.Gid); err != nil {
+		return status(err)
+	}
+	fs.guestOwner(&st) // uid 0 is the guest's root
 	return mayAccess(&st, in.Uid, in.Gid, in.Mask)
 }
 
@@ -96,6 +100,7 @@ func (fs *FS) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut
 	if err := sys.Statx(t.fd, flags, int(in.SxMask)&known, &st); err != nil {
 		return status(err)
 	}
+	fs.guestOwner(&st)
 	out.Statx.FromStatx(&st)
 	out.Statx.Mask &= known
 	out.Statx.Attributes &^= hidden
@@ -131,7 +136,9 @@ func (fs *FS) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.Statfs
 	return fuse.OK
 }
 
-func fillAttr(a *fuse.Attr, st *unix.Statx_t) {
+// fillAttr tells the guest of a file; st becomes the guest's too.
+func (fs *FS) fillAttr(a *fuse.Attr, st *unix.Statx_t) {
+	fs.guestOwner(st)
 	a.Ino, a.Size, a.Blocks = st.Ino, st.Size, st.Blocks
 	a.Atime, a.Atimensec = uint64(st.Atime.Sec), st.Atime.Nsec
 	a.Mtime, a.Mtimensec = uint64(st.Mtime.Sec), st.Mtime.Nsec

@@ -24,7 +24,7 @@ func (fs *FS) make(cancel <-chan struct{}, op string, in *fuse.InHeader, name st
 	if err := fs.fault(cancel, op, at{dir.FD(), name}); err != nil {
 		return status(err)
 	}
-	if err := fs.creds.Do(in.Uid, in.Gid, func() error { return call(dir.FD()) }); err != nil {
+	if err := fs.asCaller(&in.Caller, func() error { return call(dir.FD()) }); err != nil {
 		return status(err)
 	}
 	return status(fs.lookup(dir, name, out))
@@ -103,7 +103,7 @@ func (fs *FS) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int
 	mode := in.Mode & 0o7777
 	return fs.withFDs(func() (int, error) {
 		fd := -1
-		err := fs.creds.Do(in.Uid, in.Gid, func() (err error) {
+		err := fs.asCaller(&in.Caller, func() (err error) {
 			if name == "" {
 				fd, err = sys.OpenIn(dir, ".", flags|unix.O_TMPFILE, mode)
 			} else {

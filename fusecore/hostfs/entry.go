@@ -66,7 +66,7 @@ func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) er
 	out.Generation = 0 // node ids are never used again
 	out.SetEntryTimeout(fs.policy.timeout)
 	out.SetAttrTimeout(fs.policy.timeout)
-	fillAttr(&out.Attr, &st)
+	fs.fillAttr(&out.Attr, &st)
 	return nil
 }
 

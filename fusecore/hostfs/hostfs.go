@@ -17,7 +17,9 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/creds"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/idmap"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +32,10 @@ type Config struct {
 	Cache CacheMode
 	// XAttr turns extended attributes on. Without it the guest is told that there are none.
 	XAttr bool
+	// XAttrMap renames extended attributes between guest and host. nil: they keep their names.
+	XAttrMap *xattrmap.Map
+	// UIDs and GIDs translate user and group ids between guest and host. nil: they are the same.
+	UIDs, GIDs *idmap.Map
 	// ReadOnly refuses with EROFS whatever would change the share.
 	ReadOnly bool
 	// KillPrivV2 has the guest leave it to the host to clear setuid and setgid bits and

@@ -65,6 +65,10 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 	if in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
 		uid, _ := in.GetUID() // ^0, to leave it as it is, if not given
 		gid, _ := in.GetGID()
+		uid, gid, err := fs.hostIDs(uid, gid)
+		if err != nil {
+			return err
+		}
 		if err := sys.Chown(t.fd, uid, gid); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -19,16 +20,28 @@ func isACL(name string) bool {
 	return name == "system.posix_acl_access" || name == "system.posix_acl_default"
 }
 
-// xattrNode pins the node for an operation on attribute name.
-func (fs *FS) xattrNode(cancel <-chan struct{}, op string, id uint64, name string, change bool) (t target, err error) {
-	switch {
-	case !fs.cfg.XAttr:
-		return t, unix.ENOSYS
-	case isACL(name):
-		return t, unix.EOPNOTSUPP
-	case change && fs.cfg.ReadOnly:
-		return t, unix.EROFS
+// nameMax is XATTR_NAME_MAX of Linux linux/limits.h.
+const nameMax = 255
+
+// hostAttr returns the host's name of the attribute that the guest calls name.
+func (fs *FS) hostAttr(name string) (string, error) {
+	if isACL(name) {
+		return "", unix.EOPNOTSUPP
 	}
+	prefix, verdict := fs.cfg.XAttrMap.Client(name)
+	switch {
+	case verdict == xattrmap.Bad:
+		return "", unix.EPERM
+	case verdict == xattrmap.Unsupported:
+		return "", unix.EOPNOTSUPP
+	case prefix == "":
+		return name, nil
+	}
+	return prefix + name, nil
+}
+
+// xattrNode pins the node for an operation on attributes.
+func (fs *FS) xattrNode(cancel <-chan struct{}, op string, id uint64) (t target, err error) {
 	if err := fs.faultNode(cancel, op, id); err != nil {
 		return t, err
 	}
@@ -37,7 +50,17 @@ func (fs *FS) xattrNode(cancel <-chan struct{}, op string, id uint64, name strin
 
 // GetXAttr reads an attribute, or, with an empty dest, its size.
 func (fs *FS) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	t, err := fs.xattrNode(cancel, "getxattr", in.NodeId, name, false)
+	if !fs.cfg.XAttr {
+		return 0, fuse.ENOSYS
+	}
+	name, err := fs.hostAttr(name)
+	if err == unix.EPERM || len(name) > nameMax {
+		err = unix.ENODATA // what may not be looked at is not there
+	}
+	if err != nil {
+		return 0, status(err)
+	}
+	t, err := fs.xattrNode(cancel, "getxattr", in.NodeId)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -46,24 +69,42 @@ func (fs *FS) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string, d
 	return uint32(max(n, 0)), status(err)
 }
 
-// SetXAttr sets an attribute.
-func (fs *FS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
-	t, err := fs.xattrNode(cancel, "setxattr", in.NodeId, name, true)
+// changeAttr runs call on the fd of a node and the host's name of its attribute.
+func (fs *FS) changeAttr(cancel <-chan struct{}, op string, id uint64, name string, call func(fd int, name string) error) error {
+	switch {
+	case !fs.cfg.XAttr:
+		return unix.ENOSYS
+	case fs.cfg.ReadOnly:
+		return unix.EROFS
+	}
+	name, err := fs.hostAttr(name)
 	if err != nil {
-		return status(err)
+		return err
+	}
+	t, err := fs.xattrNode(cancel, op, id)
+	if err != nil {
+		return err
 	}
 	defer t.release()
-	return status(sys.Setxattr(fs.host.proc, t.fd, name, data, in.Flags))
+	return call(t.fd, name)
+}
+
+// SetXAttr sets an attribute. A name that gets too long for the host ends in ERANGE, as Linux says of
+// long names.
+func (fs *FS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
+	return status(fs.changeAttr(cancel, "setxattr", in.NodeId, name, func(fd int, name string) error {
+		return sys.Setxattr(fs.host.proc, fd, name, data, in.Flags)
+	}))
 }
 
 // RemoveXAttr removes an attribute.
 func (fs *FS) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	t, err := fs.xattrNode(cancel, "removexattr", in.NodeId, name, true)
-	if err != nil {
-		return status(err)
-	}
-	defer t.release()
-	return status(sys.Removexattr(fs.host.proc, t.fd, name))
+	return status(fs.changeAttr(cancel, "removexattr", in.NodeId, name, func(fd int, name string) error {
+		if len(name) > nameMax {
+			return unix.ENODATA
+		}
+		return sys.Removexattr(fs.host.proc, fd, name)
+	}))
 }
 
 // xattrListMax is XATTR_LIST_MAX of Linux linux/limits.h.
@@ -73,7 +114,10 @@ var xattrLists = sync.Pool{New: func() any { return new([xattrListMax]byte) }}
 
 // ListXAttr lists the names of attributes, each with NUL behind, or tells the size of the list.
 func (fs *FS) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	t, err := fs.xattrNode(cancel, "listxattr", in.NodeId, "", false)
+	if !fs.cfg.XAttr {
+		return 0, fuse.ENOSYS
+	}
+	t, err := fs.xattrNode(cancel, "listxattr", in.NodeId)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -84,7 +128,7 @@ func (fs *FS) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) 
 	if err != nil {
 		return 0, status(err)
 	}
-	list := withoutACLs(buf[:n])
+	list := withoutACLs(fs.cfg.XAttrMap.List(buf[:n]))
 	if len(dest) > 0 && copy(dest, list) < len(list) {
 		return uint32(len(list)), fuse.ERANGE
 	}
