@@ -160,6 +160,10 @@ func TestParseMistakes(t *testing.T) {
 		{"migration by handles only", base("--migration-mode=file-handles", "--migration-verify-handles", "--migration-confirm-paths"),
 			[]string{"--migration-verify-handles is for --migration-mode find-paths", "--migration-confirm-paths is for"}},
 		{"a word", base("/srv"), []string{`"/srv" is not an option`}},
+		{"xattrmap", base("--xattrmap=:ok:all:"), []string{`--xattrmap: rule 1: there is no ":" behind its key`}},
+		{"translated ids", base("--translate-uid=map:0:1:5", "--translate-uid=map:4:9:1", "--translate-gid=map:0:1"), []string{
+			`--translate-uid: "map:0:1:5" and "map:4:9:1" both speak of the guest's id 4`, `--translate-gid: "map:0:1": map needs 3 numbers`}},
+		{"namespace ids", base("--uid-map=0:1:2", "--gid-map=:0:1:0:"), []string{`--uid-map: "0:1:2": this is no range`, "--gid-map: \":0:1:0:\": it is about 0 ids"}},
 		{"three at once", []string{"--shared-dir=/srv", "--cache=x", "--log-level=y"},
 			[]string{"--socket-path is missing", `--cache "x"`, `--log-level "y"`}},
 	} {

@@ -30,7 +30,6 @@ var missing = []struct {
 	{option: "allow-direct-io", harmless: "false"},
 	{option: "no-readdirplus", harmless: "false"},
 	{option: "preserve-noatime", harmless: "false"},
-	{option: "xattrmap", danger: "the guest's attributes have their own names on the host"},
 	{option: "posix-acl", harmless: "never", danger: "ACLs of the host are not obeyed for the guest's users"},
 	{option: "security-label", harmless: "never", danger: "new files get the label of the host's policy"},
 	{option: "killpriv-v2", harmless: "false"},
@@ -38,8 +37,6 @@ var missing = []struct {
 	{option: "flock", harmless: "false", danger: "guests and the host do not see each other's locks"},
 	{option: "announce-submounts"}, {option: "no-announce-submounts"},
 	{option: "inode-file-handles", harmless: "prefer"},
-	{option: "translate-uid", danger: "files have the guest's ids on the host"},
-	{option: "translate-gid", danger: "files have the guest's ids on the host"},
 }
 
 // noSandbox is what everybody is told who has not chosen to go without.

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/idmap"
 )
 
 // Validate reports all that is wrong with c, one line each, joined; nil if it can be used.
@@ -20,6 +23,12 @@ func (c Config) validateProcess() error {
 	}
 	if len(c.UIDMap)+len(c.GIDMap) > 0 && c.Sandbox != SandboxNamespace {
 		errs = append(errs, fmt.Errorf("--uid-map and --gid-map need --sandbox namespace, and it is %s: leave them out", c.Sandbox))
+	}
+	if _, err := idmap.ParseRanges(c.UIDMap); err != nil {
+		errs = append(errs, fmt.Errorf("--uid-map: %w", err))
+	}
+	if _, err := idmap.ParseRanges(c.GIDMap); err != nil {
+		errs = append(errs, fmt.Errorf("--gid-map: %w", err))
 	}
 	return errors.Join(append(errs,
 		validateWord("--sandbox", c.Sandbox, sandboxes), validateWord("--seccomp", c.Seccomp, seccomps),
@@ -55,7 +64,26 @@ func (s Share) validate() error {
 	return errors.Join(s.validateDir(), s.validateSocket(), s.validateTag(), s.validateQueues(),
 		validateWord("--cache", s.Cache, caches), validateWord("--posix-acl", s.PosixACL, negotiations),
 		validateWord("--security-label", s.SecurityLabel, negotiations),
-		validateWord("--inode-file-handles", s.FileHandles, fileHandles))
+		validateWord("--inode-file-handles", s.FileHandles, fileHandles), s.validateMaps())
+}
+
+// validateMaps reads the rules by which attributes and ids are mapped.
+func (s Share) validateMaps() error {
+	var errs []error
+	check := func(option string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", option, err))
+		}
+	}
+	if s.XAttrMap != "" {
+		_, err := xattrmap.Parse(s.XAttrMap)
+		check("--xattrmap", err)
+	}
+	_, err := idmap.Parse(s.TranslateUID)
+	check("--translate-uid", err)
+	_, err = idmap.Parse(s.TranslateGID)
+	check("--translate-gid", err)
+	return errors.Join(errs...)
 }
 
 func (s Share) validateDir() error {

@@ -14,8 +14,10 @@ import (
 
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/idmap"
 )
 
 // share is the shared directory, ready to be served.
@@ -41,6 +43,9 @@ func openShare(c config.Share, log *zap.Logger) (*share, error) {
 		FDBudget:   budget / 2,
 		MaxHandles: budget - budget/2,
 	}
+	if err := readMaps(c, &conf); err != nil {
+		return nil, err
+	}
 	if len(c.Faults) > 0 {
 		s.faults = fault.New(c.Faults, log.Named("fault"))
 		conf.Faults = s.faults
@@ -52,6 +57,22 @@ func openShare(c config.Share, log *zap.Logger) (*share, error) {
 		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
 	}
 	return s, nil
+}
+
+// readMaps reads the rules by which ids and attributes are mapped. config has read them before.
+func readMaps(c config.Share, conf *hostfs.Config) (err error) {
+	if c.XAttrMap != "" {
+		if conf.XAttrMap, err = xattrmap.Parse(c.XAttrMap); err != nil {
+			return fmt.Errorf("--xattrmap: %w", err)
+		}
+	}
+	if conf.UIDs, err = idmap.Parse(c.TranslateUID); err != nil {
+		return fmt.Errorf("--translate-uid: %w", err)
+	}
+	if conf.GIDs, err = idmap.Parse(c.TranslateGID); err != nil {
+		return fmt.Errorf("--translate-gid: %w", err)
+	}
+	return nil
 }
 
 // serve gives the share to the VMM at the other end of c, which it closes.
