@@ -40,12 +40,11 @@ const defaultFlags = fuse.CAP_ASYNC_READ | fuse.CAP_IOCTL_DIR |
 const transportFlags = fuse.CAP_BIG_WRITES | fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT
 
 // supportedFlags is what the session can carry out when the file system wants it. Not among
-// them, and why: FILE_OPS and SPLICE_* (/dev/fuse only), EXPORT_SUPPORT (LOOKUP of "..", which
-// names.go refuses), SECURITY_CTX (nobody to hand it to), MAP_ALIGNMENT and HAS_INODE_DAX (no
+// them, and why: FILE_OPS and SPLICE_* (/dev/fuse only), SECURITY_CTX (nobody to hand it to), MAP_ALIGNMENT and HAS_INODE_DAX (no
 // mapping), PASSTHROUGH and OVER_IO_URING (local to one kernel), HAS_RESEND, HAS_EXPIRE_ONLY
 // and REQUEST_TIMEOUT (nothing answers them).
 const supportedFlags = transportFlags | defaultFlags | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_POSIX_LOCKS |
-	fuse.CAP_FLOCK_LOCKS | fuse.CAP_DONT_MASK | fuse.CAP_WRITEBACK_CACHE |
+	fuse.CAP_FLOCK_LOCKS | fuse.CAP_EXPORT_SUPPORT | fuse.CAP_DONT_MASK | fuse.CAP_WRITEBACK_CACHE |
 	fuse.CAP_NO_OPEN_SUPPORT | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV |
 	fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_POSIX_ACL | fuse.CAP_CACHE_SYMLINKS |
 	fuse.CAP_EXPLICIT_INVAL_DATA | fuse.CAP_SETXATTR_EXT | fuse.CAP_DIRECT_IO_ALLOW_MMAP |

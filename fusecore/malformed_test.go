@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // TestHeaders: a request is answered as soon as its id is known.
@@ -59,6 +61,29 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// TestDots: a file system that asks for FUSE_EXPORT_SUPPORT gets "." and "..", in LOOKUP only.
+func TestDots(t *testing.T) {
+	f := newFullRecorder()
+	tt := newStarted(t, f)
+	for _, name := range []string{".", ".."} {
+		if got := tt.send(message(t, OpLookup, 5, name), 200).errno(); got != 0 {
+			t.Errorf("LOOKUP of %q: %v", name, got)
+		}
+		if c := f.last(); c.method != "Lookup" || c.names[0] != name {
+			t.Errorf("%s%q reached the file system for %q", c.method, c.names, name)
+		}
+		if got := tt.send(message(t, OpUnlink, 5, name), 200).errno(); got != syscall.EINVAL {
+			t.Errorf("UNLINK of %q: %v", name, got)
+		}
+		if got := tt.send(message(t, OpRename, 5, make([]byte, 8), "a", name), 200).errno(); got != syscall.EINVAL {
+			t.Errorf("RENAME to %q: %v", name, got)
+		}
+	}
+	if got := tt.send(message(t, OpLookup, 5, "../x"), 200).errno(); got != syscall.EINVAL {
+		t.Errorf("LOOKUP of a path: %v", got)
+	}
+}
+
 // TestNames: no operation lets a name through that is not the name of one entry.
 func TestNames(t *testing.T) {
 	long := strings.Repeat("n", 256)
@@ -77,6 +102,7 @@ func TestNames(t *testing.T) {
 	} {
 		t.Run(op.op.String(), func(t *testing.T) {
 			f := newFullRecorder()
+			f.wanted &^= fuse.CAP_EXPORT_SUPPORT
 			tt := newStarted(t, f)
 			send := func(names ...string) reply {
 				parts := []any{make([]byte, op.args)}

@@ -50,6 +50,9 @@ func (r *Request) decodeNames(borrow bool) fuse.Status {
 	}
 	var second []byte
 	st := checkName(first)
+	if r.mayBeDots() && (string(first) == "." || string(first) == "..") {
+		st = fuse.OK
+	}
 	switch r.op.names {
 	case twoNames:
 		if second, raw, ok = cutName(raw); !ok {
@@ -69,6 +72,12 @@ func (r *Request) decodeNames(borrow bool) fuse.Status {
 	}
 	r.name, r.name2 = nameString(first, borrow), nameString(second, borrow)
 	return fuse.OK
+}
+
+// mayBeDots tells whether the request's name may be "." or "..": in LOOKUP, for a file system
+// that has asked for FUSE_EXPORT_SUPPORT and thus knows what they mean there.
+func (r *Request) mayBeDots() bool {
+	return r.op.code == OpLookup && r.params != nil && r.params.flags&fuse.CAP_EXPORT_SUPPORT != 0
 }
 
 // rest reads all that is left of the request into buf; false when it is too long.

@@ -9,8 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lookup finds name in a directory.
+// Lookup finds name in a directory. For "." and ".." see export.go.
 func (fs *FS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	switch {
+	case name == "." && fs.export.Load():
+		return status(fs.lookupNode(cancel, in.NodeId, out))
+	case name == ".." && fs.export.Load():
+		return status(fs.lookupParent(cancel, in.NodeId, out))
+	}
 	dir, err := fs.directory(in.NodeId, name)
 	if err != nil {
 		return status(err)

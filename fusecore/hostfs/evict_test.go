@@ -19,7 +19,7 @@ import (
 
 // bothWays runs a test with files that are reopened by handle, where the process may, and by name.
 func bothWays(t *testing.T, f func(t *testing.T, c Config)) {
-	t.Run("name", func(t *testing.T) { f(t, Config{NoHandles: true}) })
+	t.Run("name", func(t *testing.T) { f(t, Config{Handles: HandlesNever}) })
 	t.Run("handle", func(t *testing.T) {
 		s := newShare(t, Config{})
 		if got, want := s.host.handles, mayUseHandles(t, s.dir); got != want {

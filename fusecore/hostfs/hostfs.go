@@ -42,10 +42,10 @@ type Config struct {
 	// security.capability of files that are written to (FUSE_HANDLE_KILLPRIV_V2), which saves
 	// it requests. They are cleared without it, too.
 	KillPrivV2 bool
-	// NoHandles keeps file handles from being used even where the process may use them.
-	NoHandles bool
+	// Handles says whether file handles are used. Zero: HandlesPrefer.
+	Handles HandleMode
 	// Faults is asked before each call of the host, for tests of guests. Files are then known by
-	// name, as with NoHandles, and every operation counts as one that may block. nil: none.
+	// name, as with HandlesNever, and every operation counts as one that may block. nil: none.
 	Faults Faults
 	// FDBudget is how many O_PATH fds known files may hold; the ones used least are closed
 	// beyond it and opened again when needed. 0: half of RLIMIT_NOFILE after a reserve for the
@@ -72,7 +72,8 @@ type FS struct {
 	creds  *creds.Switcher
 	closed atomic.Bool
 
-	killPrivV2 atomic.Bool // agreed upon with the guest
+	// What INIT has agreed upon with the guest.
+	killPrivV2, export atomic.Bool
 }
 
 // New opens the directory. The process has its final ids, capabilities and limits by then.
@@ -84,14 +85,23 @@ func New(c Config) (*FS, error) {
 	if err := c.limits(); err != nil {
 		return nil, err
 	}
+	useHandles, err := c.useHandles()
+	if err != nil {
+		return nil, err
+	}
 	ids, err := creds.Detect()
 	if err != nil {
 		return nil, err
 	}
 	fs := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: c, policy: policy, creds: ids}
-	host, root, rootFD, err := openHost(c.Root, !c.NoHandles && c.Faults == nil)
+	host, root, rootFD, err := openHost(c.Root, useHandles)
 	if err != nil {
 		return nil, fmt.Errorf("share %s: %w", c.Root, err)
+	}
+	if c.Handles == HandlesMandatory && !host.handles {
+		host.close()
+		_ = sys.Close(rootFD)
+		return nil, fmt.Errorf("share %s: %w", c.Root, ErrNoHandles)
 	}
 	fs.host = host
 	fs.nodes, err = inodes.New(host, inodes.Options{MaxInodes: c.MaxInodes, Budget: c.FDBudget}, root, rootFD)
@@ -128,9 +138,13 @@ func (fs *FS) String() string { return "hostfs:" + fs.cfg.Root }
 // node pins the file of a node id from the guest. ESTALE for one that means nothing, which makes
 // the guest's kernel walk the path again.
 func (fs *FS) node(id uint64) (inodes.Node, error) {
-	n, err := fs.nodes.Get(inodes.ID(id))
+	return fs.pin(id, fs.nodes.Get)
+}
+
+func (fs *FS) pin(id uint64, get func(inodes.ID) (inodes.Node, error)) (inodes.Node, error) {
+	n, err := get(inodes.ID(id))
 	if outOfFDs(err) && fs.nodes.Relieve(relief) > 0 {
-		n, err = fs.nodes.Get(inodes.ID(id))
+		n, err = get(inodes.ID(id))
 	}
 	return n, err
 }

@@ -208,8 +208,8 @@ func TestCreate(t *testing.T) {
 }
 
 func TestTmpfile(t *testing.T) {
-	for _, noHandles := range []bool{false, true} {
-		s := newShare(t, Config{NoHandles: noHandles})
+	for _, handles := range []HandleMode{HandlesPrefer, HandlesNever} {
+		s := newShare(t, Config{Handles: handles})
 		var out fuse.CreateOut
 		s.ok("tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: header(1), Flags: unix.O_RDWR, Mode: 0o640}, &out))
 		_, st := s.Write(nil, &fuse.WriteIn{InHeader: header(out.NodeId), Fh: out.Fh}, []byte("text"))
@@ -282,8 +282,8 @@ func TestLinks(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	for _, noHandles := range []bool{false, true} {
-		s := newShare(t, Config{NoHandles: noHandles})
+	for _, handles := range []HandleMode{HandlesPrefer, HandlesNever} {
+		s := newShare(t, Config{Handles: handles})
 		s.put("f", "kept")
 		h := header(1)
 		d := s.mkdir(1, "d")
@@ -311,8 +311,8 @@ func TestRemove(t *testing.T) {
 }
 
 func TestRename(t *testing.T) {
-	for _, noHandles := range []bool{false, true} {
-		s := newShare(t, Config{NoHandles: noHandles})
+	for _, handles := range []HandleMode{HandlesPrefer, HandlesNever} {
+		s := newShare(t, Config{Handles: handles})
 		s.put("a", "A")
 		s.put("b", "B")
 		rename := func(from, to string, flags uint32) fuse.Status {

@@ -41,6 +41,13 @@ func OpenIn(dir int, name string, flags int, mode uint32) (int, error) {
 	return openat(dir, &c, flags, mode)
 }
 
+// OpenParent opens the parent of directory dir, which may be anywhere, with O_PATH. The caller owns
+// the fd, which is close-on-exec.
+func OpenParent(dir int) (int, error) {
+	c := cname{'.', '.'}
+	return openat(dir, &c, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+}
+
 // Reopen opens the file that fd refers to anew, through proc, an fd of /proc/self/fd. fd may be
 // an O_PATH fd; the caller has made sure that it is no device or fifo unless flags has O_PATH.
 // flags has no O_NOFOLLOW, which would open the entry of /proc itself. The caller owns the new fd,

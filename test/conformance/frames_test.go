@@ -337,13 +337,16 @@ func TestForget(t *testing.T) {
 	g.alive()
 }
 
-// A forgotten node is not found again by its old number.
+// A forgotten node is not found again by its old number, but by LOOKUP of "."; nor does that number
+// ever mean another file.
 func TestForgottenNodeIsStale(t *testing.T) {
 	g := newGuest(t, frontend.Options{})
 	write(t, g.path("f"), "content")
 	node := g.lookup(root, "f")
 	g.Forget(node, 1)
 	want(t, "GETATTR of a forgotten node", second(g.GetAttr(node)), syscall.ESTALE)
+	ok(t, "unlink", g.Unlink(root, "f"))
+	write(t, g.path("f"), "content")
 	if again := g.lookup(root, "f"); again == node {
 		t.Errorf("node id %d was used again", node)
 	}

@@ -37,11 +37,10 @@ func (n Node) Release() {
 // Get pins the file of id, opening it again if its fd was given up. ErrStale if id means no
 // file, or if the file is gone; other errors are those of opening it.
 func (t *Table) Get(id ID) (Node, error) {
-	n, opened, err := t.get(id, 0)
-	if opened {
-		t.shrink()
+	if slot := id.slot(); slot < t.slots.high() && t.records[slot].ctl.Load()&bitGone != 0 {
+		return Node{}, ErrStale
 	}
-	return n, err
+	return t.Recall(id)
 }
 
 // maxDepth bounds how many directories are reopened one above the other. Stale names could form

@@ -11,7 +11,7 @@ import (
 
 // record is one file. It has no pointers; its layout is that of the memory it lives in.
 type record struct {
-	// ctl: bits 0-27 pins, 28 fd, 29 recently used, 30 live, 32-63 generation.
+	// ctl: bits 0-27 pins, 28 fd, 29 recently used, 30 live, 31 forgotten, 32-63 generation.
 	ctl atomic.Uint64
 
 	// Identity but for the birth time: written before the record goes live, constant while it is.
@@ -27,6 +27,7 @@ type record struct {
 	typ     uint32 // identity, too
 	form    form   // what ref is; shard lock
 	hashed  bool   // in the index; shard lock
+	kept    bool   // in the attic; shard lock
 	stuck   bool   // has an fd that cannot be given up: not in the clock; shard lock
 }
 
@@ -35,6 +36,7 @@ const (
 	bitFD   = 1 << 28
 	bitUsed = 1 << 29
 	bitLive = 1 << 30
+	bitGone = 1 << 31 // forgotten by the guest and in the attic; set and cleared under the shard lock
 	genMask = 0xffffffff_00000000
 )
 
@@ -50,7 +52,7 @@ const (
 func (r *record) set(i Identity, fd int) {
 	r.dev, r.ino, r.mnt, r.birth, r.typ = i.Dev, i.Ino, i.Mnt, i.Birth, i.Type
 	r.nlookup, r.parent, r.kids, r.ref = 0, 0, 0, 0
-	r.fd, r.form, r.hashed, r.stuck = int32(fd), formNone, false, false
+	r.fd, r.form, r.hashed, r.kept, r.stuck = int32(fd), formNone, false, false, false
 }
 
 // identity leaves out the birth time, which is the shard lock's.

@@ -14,9 +14,11 @@
 //     its fd and its identity, which do not change while it lives.
 //   - References (the guest's count, children), name or handle, and the step from having an fd to
 //     not having one belong to the lock of the index shard that the identity falls in.
-//   - A record dies, under that lock, when nobody counts on it; the last pin to go frees it.
+//   - A record dies, under that lock, when nobody counts on it and the attic does not keep it; the
+//     last pin to go frees it.
 //
-// Lock order: one shard, then one of arena, clock, slots. No two shards at a time. A shard is
+// Lock order: one shard, then one of arena, clock, slots. The attic's is held alone. No two
+// shards at a time. A shard is
 // never held over a system call but Host.Match.
 package inodes
 
@@ -60,9 +62,11 @@ type Table struct {
 	slots   slots
 	arena   arena
 	clock   clock
+	attic   attic
 	shards  [shardCount]shard
 	seed    uint64
 	count   atomic.Int64 // living records
+	keeps   atomic.Bool  // the attic has room
 	unmap   func()
 }
 
@@ -144,6 +148,7 @@ func (t *Table) Insert(i Identity, fd int, parent Node, name string) (ID, error)
 		unused = fd
 	}
 	r := &t.records[slot]
+	r.ctl.And(^uint64(bitGone))
 	t.clock.unstick(slot) // it may have a name again
 	if r.nlookup++; r.nlookup == 0 {
 		r.nlookup = math.MaxUint64 // saturated: a count that wrapped would free a living file
@@ -230,7 +235,13 @@ func (t *Table) Forget(id ID, n uint64) {
 	s, _ := t.shardOf(slot)
 	s.mu.Lock()
 	r := &t.records[slot]
+	counted := r.nlookup != 0
 	r.nlookup -= min(n, r.nlookup)
+	if counted && r.nlookup == 0 && t.keeps.Load() {
+		s.mu.Unlock()
+		t.store(slot)
+		s.mu.Lock()
+	}
 	t.settle(s, slot)
 	s.mu.Unlock()
 	t.unpin(slot)
@@ -245,7 +256,7 @@ func (t *Table) Reset() {
 		}
 		s, _ := t.shardOf(slot)
 		s.mu.Lock()
-		r.nlookup, r.kids = 0, 0
+		r.nlookup, r.kids, r.kept = 0, 0, false
 		t.settle(s, slot)
 		s.mu.Unlock()
 		t.unpin(slot)
@@ -263,7 +274,7 @@ func (t *Table) Close() {
 // the record and frees it by taking the pin off.
 func (t *Table) settle(s *shard, slot uint32) {
 	r := &t.records[slot]
-	if r.nlookup != 0 || r.kids != 0 {
+	if r.nlookup != 0 || r.kids != 0 || r.kept {
 		return
 	}
 	if r.hashed {

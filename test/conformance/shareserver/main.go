@@ -39,7 +39,11 @@ func serve(dir string, files uint64, noHandles bool) error {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: files, Max: files}); err != nil {
 		return fmt.Errorf("limit of open files: %w", err)
 	}
-	fs, err := hostfs.New(hostfs.Config{Root: dir, NoHandles: noHandles})
+	c := hostfs.Config{Root: dir}
+	if noHandles {
+		c.Handles = hostfs.HandlesNever
+	}
+	fs, err := hostfs.New(c)
 	if err != nil {
 		return err
 	}
