@@ -32,11 +32,9 @@ var missing = []struct {
 	{option: "preserve-noatime", harmless: "false"},
 	{option: "posix-acl", harmless: "never", danger: "ACLs of the host are not obeyed for the guest's users"},
 	{option: "security-label", harmless: "never", danger: "new files get the label of the host's policy"},
-	{option: "killpriv-v2", harmless: "false"},
 	{option: "posix-lock", harmless: "false", danger: "guests and the host do not see each other's locks"},
 	{option: "flock", harmless: "false", danger: "guests and the host do not see each other's locks"},
 	{option: "announce-submounts"}, {option: "no-announce-submounts"},
-	{option: "inode-file-handles", harmless: "prefer"},
 }
 
 // noSandbox is what everybody is told who has not chosen to go without.

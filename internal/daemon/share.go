@@ -39,6 +39,10 @@ func openShare(c config.Share, log *zap.Logger) (*share, error) {
 		Cache:    hostfs.CacheMode(c.Cache), // the same words
 		XAttr:    c.XAttr,
 		ReadOnly: c.ReadOnly,
+
+		KillPrivV2: c.KillPrivV2,
+		Handles:    hostfs.HandleMode(c.FileHandles), // the same words
+
 		// Half for files that the guest knows, half for those that it has open.
 		FDBudget:   budget / 2,
 		MaxHandles: budget - budget/2,
@@ -52,6 +56,9 @@ func openShare(c config.Share, log *zap.Logger) (*share, error) {
 	}
 	if s.fs, err = hostfs.New(conf); err != nil {
 		return nil, fmt.Errorf("opening the shared directory: %w", err)
+	}
+	if c.FileHandles == config.FileHandlesPrefer && !s.fs.UsesHandles() {
+		log.Debug("file handles cannot be used: files are known by name")
 	}
 	if log.Core().Enabled(traceLevel) {
 		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
