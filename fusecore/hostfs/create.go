@@ -12,7 +12,7 @@ import (
 )
 
 // make runs a call that makes name in a directory, with the caller's ids, and looks the new file up.
-func (fs *FS) make(cancel <-chan struct{}, op string, in *fuse.InHeader, name string, out *fuse.EntryOut, call func(dir int) error) fuse.Status {
+func (fs creator) make(cancel <-chan struct{}, op string, in *fuse.InHeader, name string, out *fuse.EntryOut, call func(dir int) error) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -24,28 +24,28 @@ func (fs *FS) make(cancel <-chan struct{}, op string, in *fuse.InHeader, name st
 	if err := fs.fault(cancel, op, at{dir.FD(), name}); err != nil {
 		return status(err)
 	}
-	if err := fs.asCaller(&in.Caller, func() error { return call(dir.FD()) }); err != nil {
+	if err := fs.as(&in.Caller, func() error { return call(dir.FD()) }); err != nil {
 		return status(err)
 	}
 	return status(fs.lookup(dir, name, out))
 }
 
 // Mkdir makes a directory.
-func (fs *FS) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+func (fs creator) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	return fs.make(cancel, "mkdir", &in.InHeader, name, out, func(dir int) error {
 		return sys.Mkdir(dir, name, in.Mode&0o7777)
 	})
 }
 
 // Mknod makes a regular file, fifo, socket or, where the daemon may, a device.
-func (fs *FS) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+func (fs creator) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
 	return fs.make(cancel, "mknod", &in.InHeader, name, out, func(dir int) error {
 		return sys.Mknod(dir, name, in.Mode, in.Rdev)
 	})
 }
 
 // Symlink makes a symbolic link with any text; it means something to the guest alone.
-func (fs *FS) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+func (fs creator) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
 	if strings.IndexByte(target, 0) >= 0 {
 		return fuse.EINVAL
 	}
@@ -60,7 +60,7 @@ func (fs *FS) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name st
 const openFlags = unix.O_ACCMODE | unix.O_TRUNC | unix.O_SYNC | unix.O_DSYNC | unix.O_NONBLOCK
 
 // Create makes and opens a regular file. One that is there is opened, unless the guest said O_EXCL.
-func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+func (fs creator) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	dir, err := fs.directory(in.NodeId, name)
 	if err != nil {
 		return status(err)
@@ -98,12 +98,12 @@ func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out
 const createTries = 8
 
 // create opens a new file with the caller's ids; an empty name makes one without a name.
-func (fs *FS) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int, err error) {
+func (fs creator) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int, err error) {
 	flags := int(in.Flags)&openFlags | extra
 	mode := in.Mode & 0o7777
 	return fs.withFDs(func() (int, error) {
 		fd := -1
-		err := fs.asCaller(&in.Caller, func() (err error) {
+		err := fs.as(&in.Caller, func() (err error) {
 			if name == "" {
 				fd, err = sys.OpenIn(dir, ".", flags|unix.O_TMPFILE, mode)
 			} else {
@@ -116,7 +116,7 @@ func (fs *FS) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int
 }
 
 // Tmpfile makes and opens a file without a name, which LINK can give one.
-func (fs *FS) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+func (fs creator) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}

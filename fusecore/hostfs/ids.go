@@ -2,10 +2,7 @@
 
 package hostfs
 
-import (
-	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // The guest's user and group ids and the host's are different things if Config.UIDs or GIDs is set.
 // Inside this package all ids are the host's, but for those in requests and replies: the functions
@@ -19,15 +16,6 @@ func (fs *FS) hostIDs(uid, gid uint32) (hostUID, hostGID uint32, err error) {
 		return 0, 0, unix.EPERM
 	}
 	return hostUID, hostGID, nil
-}
-
-// asCaller runs call, which creates something, with the ids of the request's caller.
-func (fs *FS) asCaller(c *fuse.Caller, call func() error) error {
-	uid, gid, err := fs.hostIDs(c.Uid, c.Gid)
-	if err != nil {
-		return err
-	}
-	return fs.creds.Do(uid, gid, call)
 }
 
 // guestOwner changes the owner in attributes of the host for the guest.

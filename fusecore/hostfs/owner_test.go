@@ -3,7 +3,9 @@
 package hostfs
 
 import (
+	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -53,4 +55,49 @@ func TestOwners(t *testing.T) {
 	if e.Uid != uid || e.Gid != uint32(os.Getegid()) || e.Mode&unix.S_ISGID == 0 {
 		t.Errorf("in a group's directory: %d:%d %o", e.Uid, e.Gid, e.Mode)
 	}
+}
+
+// TestCallersGroups: a setgid bit stays with who is in the group of the directory, and groups that
+// came with one request are not those of the next, however many run at once.
+func TestCallersGroups(t *testing.T) {
+	const group = 3333
+	s := newShare(t, Config{GIDs: idMap(t, "guest:33:3333:1", "forbid-guest:34:1")})
+	root := os.Geteuid() == 0
+	if root {
+		if err := unix.Chown(s.dir, -1, group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Chmod(s.dir, 0o2777); err != nil {
+		t.Fatal(err)
+	}
+	make := func(name string, groups ...uint32) fuse.Status {
+		in := fuse.CreateIn{InHeader: caller(1, 1000, 1000), Flags: unix.O_RDWR, Mode: 0o2755}
+		var out fuse.CreateOut
+		fs := fuse.RawFileSystem(s.FS)
+		if len(groups) > 0 {
+			fs = s.WithGroups(groups)
+		}
+		st := fs.Create(nil, &in, name, &out)
+		if kept := out.Mode&unix.S_ISGID != 0; root && st.Ok() && kept != (len(groups) > 0) {
+			t.Errorf("%s, made with groups %v, has mode %o", name, groups, out.Mode)
+		}
+		if st.Ok() {
+			s.Release(nil, &fuse.ReleaseIn{InHeader: header(out.NodeId), Fh: out.Fh})
+		}
+		return st
+	}
+	want(t, "create with a forbidden group", make("forbidden", 34), unix.EPERM)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 50 {
+				groups := []uint32{33, 7}[:n%3] // none, one or two
+				if st := make(fmt.Sprintf("f%d-%d", i, n), groups...); !st.Ok() {
+					t.Errorf("create with groups %v: %v", groups, st)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -44,7 +44,7 @@ func (fs *FS) BorrowsNames() bool { return true }
 func (fs *FS) InitFlags(offered uint64) uint64 {
 	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_BIG_WRITES |
 		fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO | fuse.CAP_PARALLEL_DIROPS |
-		fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT | fuse.CAP_EXPORT_SUPPORT)
+		fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT | fuse.CAP_EXPORT_SUPPORT | fuse.CAP_CREATE_SUPP_GROUP)
 	if fs.policy.readDirPlus {
 		want |= fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO
 	}

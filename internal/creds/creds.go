@@ -22,6 +22,8 @@ import (
 // Switcher knows what the process may switch to. It is immutable and safe for concurrent use.
 type Switcher struct {
 	uid, gid uint32           // the process's own effective ids
+	groups   []uint32         // its supplementary groups
+	grouped  bool             // they can be changed
 	able     bool             // CAP_SETUID and CAP_SETGID are there
 	own      sys.Capabilities // what a thread has while it is itself
 	switched sys.Capabilities // what it has with another uid
@@ -36,12 +38,18 @@ func Detect() (*Switcher, error) {
 		return nil, fmt.Errorf("read capabilities: %w", err)
 	}
 	const need = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
-	s := &Switcher{
-		uid:  uint32(os.Geteuid()),
-		gid:  uint32(os.Getegid()),
-		able: c.Effective&need == need,
-		own:  c,
+	groups, err := ownGroups()
+	if err != nil {
+		return nil, err
 	}
+	s := &Switcher{
+		groups: groups,
+		uid:    uint32(os.Geteuid()),
+		gid:    uint32(os.Getegid()),
+		able:   c.Effective&need == need,
+		own:    c,
+	}
+	s.grouped = s.able && canSetGroups(groups)
 	// Only a way back to uid 0 makes what is permitted effective again (capabilities(7)).
 	s.refill = s.uid != 0 || c.Effective != c.Permitted
 	// A guest's user may create where only one of his further groups may write. The guest's
@@ -51,15 +59,35 @@ func Detect() (*Switcher, error) {
 	return s, nil
 }
 
+func ownGroups() (groups []uint32, err error) {
+	own, err := os.Getgroups()
+	if err != nil {
+		return nil, fmt.Errorf("read supplementary groups: %w", err)
+	}
+	for _, g := range own {
+		groups = append(groups, uint32(g))
+	}
+	return groups, nil
+}
+
+// canSetGroups tries it with the groups that are there. A user namespace may forbid it, or not have
+// them all (user_namespaces(7)).
+func canSetGroups(own []uint32) bool {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return sys.SetGroups(own) == nil
+}
+
 // Able tells whether ids can be switched. Where not (a daemon without root's capabilities), Do
 // leaves the ids alone, and what is created belongs to the daemon's user.
 func (s *Switcher) Able() bool { return s.able }
 
-// Do runs fn with uid and gid as effective and file system ids. Root's ids, and the process's
-// own, are not switched to. fn makes system calls only: it must not start goroutines, use
-// channels or log. fn's error is returned as it is; an id that cannot be taken gives a
-// syscall.Errno and fn is not run.
-func (s *Switcher) Do(uid, gid uint32, fn func() error) error {
+// Do runs fn with uid and gid as effective and file system ids and, where uid is switched to, with
+// groups, which may be empty, as supplementary groups. Root's ids, and the process's own, are not
+// switched to: such a caller keeps the process's groups and capabilities. fn makes system calls
+// only: it must not start goroutines, use channels or log. fn's error is returned as it is; an id
+// that cannot be taken gives a syscall.Errno and fn is not run.
+func (s *Switcher) Do(uid, gid uint32, groups []uint32, fn func() error) error {
 	// To setresuid(2) this means no change, which would leave a privileged thread privileged.
 	if s.able && (uid == noID || gid == noID) {
 		return unix.EINVAL
@@ -71,7 +99,13 @@ func (s *Switcher) Do(uid, gid uint32, fn func() error) error {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// The group first: without uid 0 there is no changing it. Back in reverse.
+	// The groups first: without uid 0 there is no changing them. Back in reverse.
+	if setUID && s.grouped && (len(groups) > 0 || len(s.groups) > 0) {
+		if err := sys.SetGroups(groups); err != nil {
+			return err
+		}
+		defer s.mustRestore(func(uint32) error { return sys.SetGroups(s.groups) }, s.uid)
+	}
 	if setGID {
 		if err := sys.SetEffectiveGID(gid); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -16,7 +17,7 @@ import (
 // owner makes a directory with the ids and tells whom it belongs to.
 func owner(t *testing.T, s *Switcher, path string, uid, gid uint32) (uint32, uint32) {
 	t.Helper()
-	if err := s.Do(uid, gid, func() error { return unix.Mkdir(path, 0o755) }); err != nil {
+	if err := s.Do(uid, gid, nil, func() error { return unix.Mkdir(path, 0o755) }); err != nil {
 		t.Errorf("mkdir as %d:%d: %v", uid, gid, err)
 		return 0, 0
 	}
@@ -52,7 +53,7 @@ func TestDo(t *testing.T) {
 		}
 	}
 	want := errors.New("mine")
-	if err := s.Do(1234, 2345, func() error { return want }); err != want {
+	if err := s.Do(1234, 2345, nil, func() error { return want }); err != want {
 		t.Errorf("the error of the call came back as %v", err)
 	}
 }
@@ -80,7 +81,7 @@ func TestRestored(t *testing.T) {
 	for i := range uint32(8) {
 		wg.Go(func() {
 			for range 300 {
-				err := s.Do(1000+i, 2000+i, func() error {
+				err := s.Do(1000+i, 2000+i, nil, func() error {
 					if u, g := unix.Geteuid(), unix.Getegid(); s.Able() && (u != int(1000+i) || g != int(2000+i)) {
 						t.Errorf("switched to %d:%d, not %d:%d", u, g, 1000+i, 2000+i)
 					}
@@ -98,6 +99,96 @@ func TestRestored(t *testing.T) {
 	check()
 }
 
+// TestGroups: a caller has his own supplementary groups and no others, on every thread, and none
+// of them stays behind.
+func TestGroups(t *testing.T) {
+	s, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.grouped != s.able {
+		t.Logf("able to switch ids: %v, groups: %v", s.able, s.grouped)
+	}
+	threadGroups := func() []int {
+		g, err := unix.Getgroups()
+		if err != nil {
+			t.Error(err)
+		}
+		return g
+	}
+	own := threadGroups()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 200 {
+				want := []int{3000 + i, 4000 + n}[:n%3]
+				groups := make([]uint32, len(want))
+				for j, g := range want {
+					groups[j] = uint32(g)
+				}
+				uid, gid := uint32(1000+i), uint32(2000)
+				if n%5 == 4 { // root's rights need no groups
+					uid, want = 0, own
+				}
+				if !s.grouped {
+					want = own
+				}
+				fail := errors.New("mine")
+				err := s.Do(uid, gid, groups, func() error {
+					if got := threadGroups(); !slices.Equal(got, want) {
+						t.Errorf("as %d with groups %v there are %v", uid, groups, got)
+					}
+					runtime.Gosched()
+					return fail
+				})
+				if err != fail {
+					t.Error(err)
+				}
+				if got := threadGroups(); !slices.Equal(got, own) {
+					t.Errorf("a thread that is not switched has groups %v, not %v", got, own)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestGroupsOfTheProcess: a process that has groups does not lend them to callers.
+func TestGroupsOfTheProcess(t *testing.T) {
+	s, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if s.grouped {
+			if err := sys.SetGroups([]uint32{5000, 5001}); err != nil {
+				t.Error(err)
+				return
+			}
+			s.groups = []uint32{5000, 5001}
+		}
+		own, _ := unix.Getgroups()
+		for _, groups := range [][]uint32{nil, {6000}} {
+			err := s.Do(1234, 2345, groups, func() error {
+				if got, _ := unix.Getgroups(); s.grouped && len(got) != len(groups) {
+					t.Errorf("with groups %v there are %v", groups, got)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if got, _ := unix.Getgroups(); !slices.Equal(got, own) {
+				t.Errorf("afterwards there are %v, not %v", got, own)
+			}
+		}
+	}()
+	<-done
+}
+
 // TestNoID: the id that means "no change" to the kernel is refused, and the thread stays as it was.
 func TestNoID(t *testing.T) {
 	s, err := Detect()
@@ -112,7 +203,7 @@ func TestNoID(t *testing.T) {
 	}
 	for _, c := range [][2]uint32{{noID, 0}, {0, noID}, {noID, noID}, {1234, noID}, {noID, 2345}} {
 		ran := false
-		err := s.Do(c[0], c[1], func() error { ran = true; return nil })
+		err := s.Do(c[0], c[1], nil, func() error { ran = true; return nil })
 		if s.Able() && (err != unix.EINVAL || ran) {
 			t.Errorf("%v: %v, ran %v", c, err, ran)
 		}
@@ -147,7 +238,7 @@ func TestRestoredWithoutRoot(t *testing.T) {
 			return
 		}
 		for range 2 {
-			if err := s.Do(1234, 2345, func() error { return nil }); err != nil {
+			if err := s.Do(1234, 2345, nil, func() error { return nil }); err != nil {
 				t.Errorf("as %d: %v", s.uid, err)
 			}
 			if now, err := sys.Capget(); err != nil || now != before {
@@ -195,6 +286,6 @@ func BenchmarkDo(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = s.Do(1234, 2345, func() error { return nil })
+		_ = s.Do(1234, 2345, nil, func() error { return nil })
 	}
 }

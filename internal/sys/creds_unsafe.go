@@ -27,6 +27,15 @@ func setres(trap uintptr, id uint32) error {
 	return nil
 }
 
+// SetGroups sets the thread's supplementary groups.
+func SetGroups(groups []uint32) error {
+	if _, _, e := syscall.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)),
+		uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0); e != 0 {
+		return e
+	}
+	return nil
+}
+
 // Capabilities are the capability sets of a thread, bit n for capability number n.
 type Capabilities struct{ Effective, Permitted, Inheritable uint64 }
 
