@@ -40,8 +40,9 @@ func openShare(c config.Share, log *zap.Logger) (*share, error) {
 		XAttr:    c.XAttr,
 		ReadOnly: c.ReadOnly,
 
-		KillPrivV2: c.KillPrivV2,
-		Handles:    hostfs.HandleMode(c.FileHandles), // the same words
+		KillPrivV2:        c.KillPrivV2,
+		AnnounceSubmounts: c.AnnounceSubmounts,
+		Handles:           hostfs.HandleMode(c.FileHandles), // the same words
 
 		// Half for files that the guest knows, half for those that it has open.
 		FDBudget:   budget / 2,
