@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/pflag"
 )
@@ -40,15 +41,18 @@ var missing = []struct {
 const noSandbox = "there is no sandbox yet: the process keeps all the rights of its user. " +
 	"Run it as an unprivileged user, or only with guests you trust (--sandbox none leaves this warning out)"
 
-// notYet are the notices about options in flags that have no effect.
-func notYet(c Config, flags *pflag.FlagSet) []string {
+// notYet are the notices about options in flags that have no effect, one each.
+func notYet(c Config, flags ...*pflag.FlagSet) []string {
 	var lines []string
 	if c.Sandbox != SandboxNone {
 		lines = append(lines, noSandbox)
 	}
 	for _, m := range missing {
-		f := flags.Lookup(m.option)
-		if f == nil || !f.Changed || f.Value.String() == m.harmless {
+		given := func(fs *pflag.FlagSet) bool {
+			f := fs.Lookup(m.option)
+			return f != nil && f.Changed && f.Value.String() != m.harmless
+		}
+		if !slices.ContainsFunc(flags, given) {
 			continue
 		}
 		line := fmt.Sprintf("--%s has no effect yet", m.option)
