@@ -47,10 +47,11 @@ func (c *Client) Destroy() syscall.Errno { return c.Do(Message{Op: OpDestroy}, n
 
 // Forget gives lookups of a node back, on the high priority queue. There is no reply; it
 // returns when the device is done with it.
-func (c *Client) Forget(node, lookups uint64) {
-	var b [8]byte
-	binary.NativeEndian.PutUint64(b[:], lookups)
-	c.tellUrgent(Message{Op: OpForget, Node: node, Args: b[:], NoReply: true})
+func (c *Client) Forget(node, lookups uint64) { c.tellUrgent(ForgetMessage(node, lookups)) }
+
+// ForgetMessage is the request of Forget, for Later.
+func ForgetMessage(node, lookups uint64) Message {
+	return Message{Op: OpForget, Node: node, Args: binary.NativeEndian.AppendUint64(nil, lookups), NoReply: true}
 }
 
 // Forgotten is one entry of a BATCH_FORGET (struct fuse_forget_one).
@@ -63,13 +64,20 @@ func (c *Client) BatchForget(nodes ...Forgotten) {
 
 // BatchForgetN is BatchForget with a count of its own.
 func (c *Client) BatchForgetN(count uint32, nodes ...Forgotten) {
+	c.tellUrgent(batchForget(count, nodes))
+}
+
+// BatchForgetMessage is the request of BatchForget, for Later.
+func BatchForgetMessage(nodes ...Forgotten) Message { return batchForget(uint32(len(nodes)), nodes) }
+
+func batchForget(count uint32, nodes []Forgotten) Message {
 	b := binary.NativeEndian.AppendUint32(nil, count)
 	b = binary.NativeEndian.AppendUint32(b, 0)
 	for _, n := range nodes {
 		b = binary.NativeEndian.AppendUint64(b, n.Node)
 		b = binary.NativeEndian.AppendUint64(b, n.Lookups)
 	}
-	c.tellUrgent(Message{Op: OpBatchForget, Args: b, NoReply: true})
+	return Message{Op: OpBatchForget, Args: b, NoReply: true}
 }
 
 // Interrupt asks to end an operation in flight (Pending.Unique). There is no reply.

@@ -9,12 +9,16 @@ import (
 // Pending is a request in flight, with the guest memory of its buffers. It belongs to its
 // queue's goroutine, and is used again after Free.
 type Pending struct {
+	// Tag is the caller's, to know the request by when Queue.Next returns it.
+	Tag int
+
 	q       *Queue
 	head    uint16
 	heads   []uint16 // descriptors of the ring that it holds
 	descs   []Desc
 	done    bool
 	written uint32
+	later   bool   // nobody waits: given back as soon as it is completed
 	op      Opcode // of requests that a Client made; for messages
 	unique  uint64
 
@@ -57,7 +61,7 @@ func (p *Pending) Free() {
 		return // made by Push
 	}
 	p.descs, p.out = p.descs[:0], p.out[:0]
-	p.smallAt, p.nPages, p.done, p.written = 0, 0, false, 0
+	p.smallAt, p.nPages, p.done, p.written, p.later = 0, 0, false, 0, false
 	p.q.pool = append(p.q.pool, p)
 }
 
@@ -154,6 +158,15 @@ func (p *Pending) Read(dst []byte, off int) int {
 		}
 	}
 	return n
+}
+
+// Piece is the i-th writable piece of guest memory, nil behind the last: the reply's header, then
+// its body, page by page. It can be looked at in place until Free.
+func (p *Pending) Piece(i int) []byte {
+	if i >= len(p.out) {
+		return nil
+	}
+	return p.out[i].mem
 }
 
 // Fill sets all writable bytes to v, to see later what was written.

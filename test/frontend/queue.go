@@ -31,8 +31,13 @@ type Queue struct {
 	byHead   []*Pending
 	pool     []*Pending
 
-	// Kicks and Interrupts count the notifications in both directions.
-	Kicks, Interrupts uint64
+	ordered   bool       // completions go to completed, for Next
+	completed []*Pending // from next on
+	next      int
+
+	// Kicks counts the notifications of the device, Interrupts how often the driver was woken by
+	// one of its, and Signals how many those were: several can come before the driver looks.
+	Kicks, Interrupts, Signals uint64
 }
 
 func newQueue(vm *VM, v *vring) *Queue {
@@ -174,6 +179,12 @@ func (q *Queue) collect() {
 		p.done, p.written = true, written
 		q.free = append(q.free, p.heads...)
 		p.heads = p.heads[:0]
+		switch {
+		case p.later:
+			p.Free()
+		case q.ordered:
+			q.completed = append(q.completed, p)
+		}
 	}
 }
 
@@ -215,8 +226,7 @@ func (q *Queue) sleep(deadline time.Time) error {
 	case n == 0:
 		return fmt.Errorf("%w: available index %d, used index %d", ErrTimeout, q.availIdx, q.UsedIdx())
 	case fds[0].Revents != 0:
-		var b [64]byte // an eventfd gives 8 bytes; a socket what was sent meanwhile
-		unix.Read(q.vring.call[0], b[:])
+		q.takeSignals()
 		q.Interrupts++
 	default:
 		return ErrClosed

@@ -194,6 +194,48 @@ func checkBatch(rt *rapid.T, dev *testDevice, q *Queue, seen *[][]byte) {
 	}
 }
 
+// Next returns each completion once, with its tag, also those that others have collected, and what
+// was sent by Later comes back by itself.
+func TestNextAndLater(t *testing.T) {
+	vm := newTestVM(t, Options{RingSize: 16, Fail: func(err error) { t.Fatal(err) }})
+	c := vm.Start()
+	forgets := 0
+	answer := func([]byte, [][]byte) uint32 { return 16 }
+	dev := startDevice(vm, 1, answer)
+	defer dev.close()
+	hiprio := startDevice(vm, 0, func([]byte, [][]byte) uint32 { forgets++; return 0 })
+	q := c.Queue(1)
+	q.Ordered()
+	const n = 500
+	seen := make([]bool, n)
+	for sent, flying := 0, 0; sent < n || flying > 0; {
+		if sent < n && flying < 10 {
+			q.Add([][]byte{{1}}, []int{16}).Tag = sent
+			c.Later(ForgetMessage(1, 1))
+			q.Kick()
+			sent, flying = sent+1, flying+1
+			continue
+		}
+		p, err := q.Next()
+		if err != nil || seen[p.Tag] {
+			t.Fatalf("request %d came again, or %v", p.Tag, err)
+		}
+		seen[p.Tag] = true
+		p.Free()
+		flying--
+	}
+	if err := c.d.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	hiprio.close()
+	if forgets != n || len(c.d.queues[0].pool) == 0 {
+		t.Errorf("%d FORGETs arrived, want %d; %d requests given back", forgets, n, len(c.d.queues[0].pool))
+	}
+	if q.Signals == 0 || q.Signals < q.Interrupts {
+		t.Errorf("%d signals, %d interrupts", q.Signals, q.Interrupts)
+	}
+}
+
 // reply is a FUSE reply made of parts that may be wrong.
 func reply(out [][]byte, length uint32, status int32, unique uint64, written uint32) uint32 {
 	b := binary.NativeEndian.AppendUint32(nil, length)
