@@ -37,7 +37,15 @@ fuzz: ## run each fuzz target for FUZZTIME (default 1m)
 	FUZZTIME=$(FUZZTIME) test/fuzz
 
 .PHONY: bench
-bench: ## run the Go benchmarks
+bench: setup build ## compare with the Rust and the C daemon (BENCH= options, see docs/performance.md)
+	$(GO) run ./test/bench $(BENCH)
+
+.PHONY: bench-cache
+bench-cache: build ## compare the page cache with --page-cache-size=0
+	$(GO) run ./test/bench --workloads randread4k,seqread1m,seqwrite1m --daemons 'ours,ours --page-cache-size=0' --reference 'ours --page-cache-size=0' --out dist/bench-cache $(BENCH)
+
+.PHONY: bench-go
+bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: install

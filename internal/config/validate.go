@@ -53,21 +53,9 @@ func (c Config) validateShares() error {
 	if len(c.Shares) == 0 {
 		return errors.New("there is nothing to share: give --shared-dir or --share")
 	}
-	if len(c.Shares) == 1 {
-		return c.Shares[0].validate()
-	}
 	var errs []error
-	paths, fds := map[string]bool{}, map[int]bool{}
 	for _, s := range c.Shares {
-		if err := s.validate(); err != nil {
-			for line := range strings.SplitSeq(err.Error(), "\n") {
-				errs = append(errs, fmt.Errorf("--share %s: %s", s.SharedDir, line))
-			}
-		}
-		if paths[s.SocketPath] || fds[s.FD] {
-			errs = append(errs, fmt.Errorf("--share %s: another share has the same socket: give each its own", s.SharedDir))
-		}
-		paths[s.SocketPath], fds[s.FD] = s.SocketPath != "", s.FD != -1
+		errs = append(errs, s.validate())
 	}
 	return errors.Join(errs...)
 }
