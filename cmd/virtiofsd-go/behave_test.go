@@ -23,6 +23,8 @@ func TestOptionsInInit(t *testing.T) {
 		{"--killpriv-v2", fuse.CAP_HANDLE_KILLPRIV_V2, true},
 		{"--killpriv-v2 --no-killpriv-v2", fuse.CAP_HANDLE_KILLPRIV_V2, false},
 		{"", fuse.CAP_EXPORT_SUPPORT, true},
+		{"", fuse.CAP_SUBMOUNTS, true},
+		{"--no-announce-submounts --announce-submounts", fuse.CAP_SUBMOUNTS, false},
 	} {
 		_, init := boot(t, frontend.Options{}, strings.Fields(c.options)...)
 		if on := init.Flags64()&c.flag != 0; on != c.on {

@@ -64,6 +64,7 @@ func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) er
 	if !fs.host.named(i.Mnt) {
 		name = ""
 	}
+	flags := fs.crossed(dir, i, fd)
 	id, err := fs.nodes.Insert(i, fd, dir, name)
 	if err != nil {
 		return err
@@ -73,6 +74,7 @@ func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) er
 	out.SetEntryTimeout(fs.policy.timeout)
 	out.SetAttrTimeout(fs.policy.timeout)
 	fs.fillAttr(&out.Attr, &st)
+	out.Attr.Flags = flags
 	return nil
 }
 

@@ -42,6 +42,9 @@ type Config struct {
 	// security.capability of files that are written to (FUSE_HANDLE_KILLPRIV_V2), which saves
 	// it requests. They are cleared without it, too.
 	KillPrivV2 bool
+	// AnnounceSubmounts has the guest mount file systems that are mounted below Root by itself, so
+	// that they have device numbers of their own there (FUSE_SUBMOUNTS).
+	AnnounceSubmounts bool
 	// Handles says whether file handles are used. Zero: HandlesPrefer.
 	Handles HandleMode
 	// Faults is asked before each call of the host, for tests of guests. Files are then known by
@@ -69,6 +72,7 @@ type FS struct {
 	host   *host
 	nodes  *inodes.Table
 	open   handles
+	below  submounts
 	creds  *creds.Switcher
 	closed atomic.Bool
 

@@ -3,6 +3,8 @@
 package hostfs
 
 import (
+	"errors"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
@@ -40,7 +42,7 @@ func (fs *FS) BorrowsNames() bool { return true }
 
 // InitFlags says which features of FUSE_INIT the share wants of those that the guest offers.
 // Not wanted: locks (the guest keeps its own, this host's other users do not see them), POSIX
-// ACLs, the write-back cache, and submounts: mounts below the share are crossed silently.
+// ACLs, the write-back cache.
 func (fs *FS) InitFlags(offered uint64) uint64 {
 	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_BIG_WRITES |
 		fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO | fuse.CAP_PARALLEL_DIROPS |
@@ -51,18 +53,27 @@ func (fs *FS) InitFlags(offered uint64) uint64 {
 	if fs.cfg.KillPrivV2 {
 		want |= fuse.CAP_HANDLE_KILLPRIV_V2
 	}
+	if fs.cfg.AnnounceSubmounts {
+		want |= fuse.CAP_SUBMOUNTS
+	}
+	fs.below.announced.Store(want&offered&fuse.CAP_SUBMOUNTS != 0)
 	fs.setExport(offered&fuse.CAP_EXPORT_SUPPORT != 0)
 	fs.killPrivV2.Store(want&offered&fuse.CAP_HANDLE_KILLPRIV_V2 != 0)
 	return want & offered
 }
 
-// SyncFs makes the file system that a node lies on durable.
+// SyncFs makes the file system that a node lies on durable; for the root, those below too that the
+// guest does not know to be others.
 func (fs *FS) SyncFs(cancel <-chan struct{}, in *fuse.InHeader) fuse.Status {
 	if err := fs.faultNode(cancel, "syncfs", in.NodeId); err != nil {
 		return status(err)
 	}
 	if in.NodeId == uint64(inodes.Root) {
-		return status(sys.Syncfs(fs.host.root))
+		err := sys.Syncfs(fs.host.root)
+		if !fs.below.announced.Load() {
+			err = errors.Join(err, fs.syncBelow())
+		}
+		return status(err)
 	}
 	n, err := fs.node(in.NodeId)
 	if err != nil {

@@ -210,45 +210,70 @@ func TestUsageNamesEveryOption(t *testing.T) {
 	}
 }
 
-// args writes c, which has one share, as a command line.
-func (c Config) args() []string {
-	sh, m := c.Shares[0], c.Migration
-	a := []string{"--shared-dir=" + sh.SharedDir, "--cache=" + string(sh.Cache), "--log-level=" + string(c.LogLevel),
-		"--sandbox=" + string(c.Sandbox), "--seccomp=" + string(c.Seccomp), "--posix-acl=" + string(sh.PosixACL),
-		"--security-label=" + string(sh.SecurityLabel), "--inode-file-handles=" + string(sh.FileHandles),
-		"--migration-mode=" + string(m.Mode), "--migration-on-error=" + string(m.OnError),
-		"--num-request-queues=" + strconv.Itoa(sh.NumRequestQueues), "--thread-pool-size=" + strconv.Itoa(c.ThreadPoolSize)}
+// args writes s as options without their dashes, but for the directory.
+func (s Share) args() []string {
+	a := []string{"cache=" + string(s.Cache), "posix-acl=" + string(s.PosixACL), "security-label=" + string(s.SecurityLabel),
+		"inode-file-handles=" + string(s.FileHandles), "num-request-queues=" + strconv.Itoa(s.NumRequestQueues)}
 	for name, on := range map[string]bool{
-		"xattr": sh.XAttr, "readonly": sh.ReadOnly, "writeback": sh.Writeback, "allow-mmap": sh.AllowMMap,
-		"allow-direct-io": sh.AllowDirectIO, "no-readdirplus": sh.NoReadDirPlus, "preserve-noatime": sh.PreserveNoAtime,
-		"killpriv-v2": sh.KillPrivV2, "posix-lock": sh.PosixLock, "flock": sh.Flock,
-		"no-announce-submounts": !sh.AnnounceSubmounts, "syslog": c.Syslog,
-		"migration-verify-handles": m.VerifyHandles, "migration-confirm-paths": m.ConfirmPaths,
+		"xattr": s.XAttr, "readonly": s.ReadOnly, "writeback": s.Writeback, "allow-mmap": s.AllowMMap,
+		"allow-direct-io": s.AllowDirectIO, "no-readdirplus": s.NoReadDirPlus, "preserve-noatime": s.PreserveNoAtime,
+		"killpriv-v2": s.KillPrivV2, "posix-lock": s.PosixLock, "flock": s.Flock,
+		"no-announce-submounts": !s.AnnounceSubmounts,
 	} {
-		a = append(a, "--"+name+"="+strconv.FormatBool(on))
+		a = append(a, name+"="+strconv.FormatBool(on))
 	}
-	for name, v := range map[string]string{
-		"socket-path": sh.SocketPath, "socket-group": sh.SocketGroup, "tag": sh.Tag, "xattrmap": sh.XAttrMap, "modcaps": c.ModCaps,
-	} {
+	for name, v := range map[string]string{"socket-path": s.SocketPath, "socket-group": s.SocketGroup, "tag": s.Tag, "xattrmap": s.XAttrMap} {
 		if v != "" {
-			a = append(a, "--"+name+"="+v)
+			a = append(a, name+"="+v)
 		}
 	}
-	for name, vs := range map[string][]string{
-		"translate-uid": sh.TranslateUID, "translate-gid": sh.TranslateGID, "uid-map": c.UIDMap, "gid-map": c.GIDMap,
-	} {
+	for name, vs := range map[string][]string{"translate-uid": s.TranslateUID, "translate-gid": s.TranslateGID} {
 		for _, v := range vs {
-			a = append(a, "--"+name+"="+v)
+			a = append(a, name+"="+v)
 		}
 	}
-	for _, r := range sh.Faults {
-		a = append(a, "--fault="+r.String())
+	for _, r := range s.Faults {
+		a = append(a, "fault="+r.String())
 	}
-	if sh.FD != -1 {
-		a = append(a, "--fd="+strconv.Itoa(sh.FD))
+	if s.FD != -1 {
+		a = append(a, "fd="+strconv.Itoa(s.FD))
+	}
+	return a
+}
+
+// args writes c as a command line.
+func (c Config) args() []string {
+	m := c.Migration
+	a := []string{"--log-level=" + string(c.LogLevel), "--sandbox=" + string(c.Sandbox), "--seccomp=" + string(c.Seccomp),
+		"--migration-mode=" + string(m.Mode), "--migration-on-error=" + string(m.OnError),
+		"--thread-pool-size=" + strconv.Itoa(c.ThreadPoolSize), "--syslog=" + strconv.FormatBool(c.Syslog),
+		"--migration-verify-handles=" + strconv.FormatBool(m.VerifyHandles),
+		"--migration-confirm-paths=" + strconv.FormatBool(m.ConfirmPaths)}
+	if c.ModCaps != "" {
+		a = append(a, "--modcaps="+c.ModCaps)
+	}
+	for _, v := range c.UIDMap {
+		a = append(a, "--uid-map="+v)
+	}
+	for _, v := range c.GIDMap {
+		a = append(a, "--gid-map="+v)
 	}
 	if c.RLimitNoFile != -1 {
 		a = append(a, "--rlimit-nofile="+strconv.FormatInt(c.RLimitNoFile, 10))
+	}
+	if len(c.Shares) == 1 {
+		a = append(a, "--shared-dir="+c.Shares[0].SharedDir)
+		for _, o := range c.Shares[0].args() {
+			a = append(a, "--"+o)
+		}
+		return a
+	}
+	for _, s := range c.Shares {
+		items := append([]string{s.SharedDir}, s.args()...)
+		for i := range items {
+			items[i] = strings.ReplaceAll(items[i], ",", ",,")
+		}
+		a = append(a, "--share="+strings.Join(items, ","))
 	}
 	return a
 }
@@ -264,6 +289,8 @@ func FuzzFlags(f *testing.F) {
 		"--socket-path=s\n-o\nsource=/,cache=none,sandbox=chroot,xattr,no_flock,posix_lock,loglevel=err\n-d\n-f",
 		"--socket-path=s\n-osource=/a,,b,xattrmap=:map::a,,:,modcaps=-mknod\n--posix-acl\n--security-label=auto",
 		"--shared-dir=/\n--socket-path=s\n--uid-map=:0:1:1:\n--gid-map=/0/1/1/\n--translate-uid=map:0:1:2\n--rlimit-nofile=0\n--thread-pool-size=3",
+		"--share\n/a,socket=s,tag=t,readonly,cache=never\n--share=/b,,c,fd=3,xattrmap=,,ok,,all,,,,,fault=any hang,posix-acl\n--cache=always\n--xattr",
+		"--share=/a,socket=s\n--share=/a,socket=s", "--share=,\n--share=a,tag", "--share=/a,socket=s\n--translate-uid=a,b\n--fault=any hang",
 		"--shared-dir=/\n--socket-path=s\n--no-announce-submounts\n--announce-submounts\n--killpriv-v2\n--no-killpriv-v2\n--modcaps=+mknod:-Fly",
 	} {
 		f.Add(seed)

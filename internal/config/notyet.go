@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/pflag"
 )
@@ -21,10 +22,6 @@ var missing = []struct {
 	{option: "gid-map", danger: "the process keeps the ids that it has"},
 	{option: "migration-mode"}, {option: "migration-on-error"},
 	{option: "migration-verify-handles", harmless: "false"}, {option: "migration-confirm-paths", harmless: "false"},
-	{option: "rlimit-nofile"},
-	{option: "thread-pool-size"},
-	{option: "syslog", harmless: "false"},
-	{option: "socket-group", danger: "only the user who starts the daemon can connect"},
 	{option: "writeback", harmless: "false"},
 	{option: "allow-mmap", harmless: "false"},
 	{option: "allow-direct-io", harmless: "false"},
@@ -34,22 +31,24 @@ var missing = []struct {
 	{option: "security-label", harmless: "never", danger: "new files get the label of the host's policy"},
 	{option: "posix-lock", harmless: "false", danger: "guests and the host do not see each other's locks"},
 	{option: "flock", harmless: "false", danger: "guests and the host do not see each other's locks"},
-	{option: "announce-submounts"}, {option: "no-announce-submounts"},
 }
 
 // noSandbox is what everybody is told who has not chosen to go without.
 const noSandbox = "there is no sandbox yet: the process keeps all the rights of its user. " +
 	"Run it as an unprivileged user, or only with guests you trust (--sandbox none leaves this warning out)"
 
-// notYet are the notices about options in flags that have no effect.
-func notYet(c Config, flags *pflag.FlagSet) []string {
+// notYet are the notices about options in flags that have no effect, one each.
+func notYet(c Config, flags ...*pflag.FlagSet) []string {
 	var lines []string
 	if c.Sandbox != SandboxNone {
 		lines = append(lines, noSandbox)
 	}
 	for _, m := range missing {
-		f := flags.Lookup(m.option)
-		if f == nil || !f.Changed || f.Value.String() == m.harmless {
+		given := func(fs *pflag.FlagSet) bool {
+			f := fs.Lookup(m.option)
+			return f != nil && f.Changed && f.Value.String() != m.harmless
+		}
+		if !slices.ContainsFunc(flags, given) {
 			continue
 		}
 		line := fmt.Sprintf("--%s has no effect yet", m.option)

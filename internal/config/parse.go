@@ -41,6 +41,7 @@ type line struct {
 
 	help, version, capabilities bool
 
+	shares          []string // each --share
 	legacy          []string // each -o
 	debug, noEffect bool     // -d, -f
 }
@@ -48,6 +49,7 @@ type line struct {
 func newLine() *line {
 	l := &line{config: Default(), share: DefaultShare()}
 	l.groups = shareGroups(&l.share)
+	l.groups.add("Several shares in one process", l.severalFlags)
 	l.groups.add("Rights and limits", l.config.rightsFlags)
 	l.groups.add("Live migration", l.config.migrationFlags)
 	l.groups.add("Messages", l.config.messageFlags)
@@ -55,6 +57,10 @@ func newLine() *line {
 	l.groups.add("Of older virtiofsd, deprecated", l.legacyFlags)
 	l.flags = l.groups.all()
 	return l
+}
+
+func (l *line) severalFlags(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&l.shares, "share", nil, "`SHARE` DIR,socket=PATH[,option][,option=value]... with the options above, whose values beside --share are the defaults; can be given several times, instead of --shared-dir and --socket-path")
 }
 
 func (l *line) otherFlags(fs *pflag.FlagSet) {
@@ -85,11 +91,14 @@ func Parse(args []string) (Config, error) {
 	if err := l.applyLegacy(); err != nil {
 		return Config{}, err
 	}
-	l.share.imply()
+	shares, shareFlags, err := l.shareList()
+	if err != nil && len(l.shares) > 0 {
+		return Config{}, err
+	}
 	c := l.config
-	c.Shares = []Share{l.share}
-	c.Notices = append(l.deprecated(), notYet(c, l.flags)...)
-	if err := errors.Join(emptyValues(l.flags), c.Validate()); err != nil {
+	c.Shares = shares
+	c.Notices = append(l.deprecated(), notYet(c, append(shareFlags, l.flags)...)...)
+	if err := errors.Join(err, c.Validate()); err != nil {
 		return Config{}, err
 	}
 	return c, nil
@@ -117,7 +126,8 @@ func emptyValues(fs *pflag.FlagSet) error {
 // Usage is the text of --help.
 func Usage() string {
 	return "virtiofsd-go " + Version + ": shares a host directory with a virtual machine by virtio-fs\n\n" +
-		"Usage: virtiofsd-go --shared-dir DIR --socket-path PATH [options]\n" + newLine().groups.usage()
+		"Usage: virtiofsd-go --shared-dir DIR --socket-path PATH [options]\n" +
+		"       virtiofsd-go --share DIR,socket=PATH --share DIR,socket=PATH ... [options]\n" + newLine().groups.usage()
 }
 
 // explain turns the parser's error into a line that says what to do.

@@ -53,9 +53,21 @@ func (c Config) validateShares() error {
 	if len(c.Shares) == 0 {
 		return errors.New("there is nothing to share: give --shared-dir or --share")
 	}
+	if len(c.Shares) == 1 {
+		return c.Shares[0].validate()
+	}
 	var errs []error
+	paths, fds := map[string]bool{}, map[int]bool{}
 	for _, s := range c.Shares {
-		errs = append(errs, s.validate())
+		if err := s.validate(); err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				errs = append(errs, fmt.Errorf("--share %s: %s", s.SharedDir, line))
+			}
+		}
+		if paths[s.SocketPath] || fds[s.FD] {
+			errs = append(errs, fmt.Errorf("--share %s: another share has the same socket: give each its own", s.SharedDir))
+		}
+		paths[s.SocketPath], fds[s.FD] = s.SocketPath != "", s.FD != -1
 	}
 	return errors.Join(errs...)
 }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package daemon is the process around the file system: it opens the socket, serves one VMM and
-// stops. There is one order of stopping:
+// Package daemon is the process around the file system: it opens the sockets of its shares, serves
+// one VMM on each and stops. There is one order of stopping:
 //
 //  1. No new requests are taken: the queues stop, the socket accepts nobody.
 //  2. What is blocked in a request is woken.
 //  3. Requests in flight are waited for, 10 s at most.
-//  4. Guest memory is unmapped, the connection and the shared directory are closed.
-//  5. The socket file is removed.
+//  4. Guest memory is unmapped, the connection is closed.
+//  5. The socket file is removed, the shared directory is closed.
 //
-// A VMM that goes starts it at 1, as do SIGTERM, SIGINT and SIGHUP. A second signal ends the
+// A VMM that goes starts it at 1 for its share, and the process ends with the last one. For all
+// shares at once it is started by SIGTERM, SIGINT and SIGHUP. A second signal ends the
 // process at once. SIGINT and SIGHUP do nothing if the daemon was started with them ignored.
 // SIGUSR1 releases requests that hang by a fault rule, if there are such rules.
 package daemon
@@ -19,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"os/signal"
@@ -40,11 +40,11 @@ var (
 	errDrain        = fmt.Errorf("requests are still in flight %v after the signal: not waiting longer", drainTime)
 )
 
-// Run serves one VMM as cfg, which is valid, says. It returns nil when the VMM has gone or a
-// signal has stopped it cleanly, and after an error the process shall end. It logs to stderr. It
-// sets the process's umask to 0, as the guest's kernel has applied its own.
+// Run serves one VMM for each share as cfg, which is valid, says. It returns nil when all of them
+// have gone or a signal has stopped it cleanly, and after an error the process shall end. It logs to
+// stderr or the system's log. It sets the process's umask to 0, as the guest's kernel has applied its own.
 func Run(cfg config.Config, stderr io.Writer) error {
-	log := newLogger(stderr, cfg.LogLevel)
+	log := openLog(cfg, stderr)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, stopSignals()...)
 	defer signal.Stop(signals)
@@ -52,36 +52,23 @@ func Run(cfg config.Config, stderr io.Writer) error {
 	signal.Ignore(unix.SIGPIPE)
 	setProcs()
 
-	for _, notice := range cfg.Notices {
-		log.Warn(notice)
-	}
-	one := cfg.Shares[0]
-	if err := checkDir(one.SharedDir); err != nil {
-		return err
-	}
-	share, err := openShare(one, log)
+	shares, err := openShares(cfg, log)
 	if err != nil {
 		return err
 	}
-	if share.faults != nil {
-		defer releaseOnSignal(share.faults)()
-	}
-	sock, err := openSocket(one, log)
-	if err != nil {
-		return errors.Join(err, share.Close())
-	}
-	defer sock.Close()
+	defer closeSockets(shares)
+	defer releaseOnSignal(shares)()
 	unix.Umask(0)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- serveOne(ctx, sock.UnixListener, share.serve, log) }()
+	go func() { done <- serveAll(ctx, shares) }()
 	err = await(done, signals, cancel, time.After, log)
-	if errors.Is(err, errSecondSignal) || errors.Is(err, errDrain) {
-		return err // requests still use the share
+	if err != nil && cfg.Syslog {
+		log.Error("The daemon ends", zap.Error(err)) // standard error, where it is told too, may not be looked at
 	}
-	return errors.Join(err, share.Close())
+	return err
 }
 
 // stopSignals are the signals that stop the daemon: without those that it was started to ignore,
@@ -94,20 +81,6 @@ func stopSignals() []os.Signal {
 		}
 	}
 	return stop
-}
-
-// checkDir looks at the shared directory first, as a mistake there is common.
-func checkDir(dir string) error {
-	st, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the shared directory %s does not exist: create it, or correct --shared-dir", dir)
-	case err != nil:
-		return fmt.Errorf("the shared directory: %w", err)
-	case !st.IsDir():
-		return fmt.Errorf("%s is not a directory: only directories can be shared", dir)
-	}
-	return nil
 }
 
 // await waits until serving is done, and brings that about when a signal comes.

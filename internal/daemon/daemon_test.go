@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -120,41 +119,4 @@ func TestServeOneGivesTheContext(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-func TestBudget(t *testing.T) {
-	const reserve = messageFDs + ringFDs + ownFDs
-	for _, tt := range []struct {
-		limit uint64
-		want  int // -1: an error
-	}{
-		{0, -1}, {reserve + leastFDs - 1, -1}, {reserve + leastFDs, leastFDs},
-		{1024, 1024 - reserve}, {1 << 20, 1<<20 - reserve}, {unix.RLIM_INFINITY, 1<<30 - reserve},
-	} {
-		got, err := budgetOf(tt.limit)
-		if (err != nil) != (tt.want < 0) || (err == nil && got != tt.want) {
-			t.Errorf("limit %d: %d, %v; want %d", tt.limit, got, err, tt.want)
-		}
-		if err != nil && !strings.Contains(err.Error(), "ulimit -n") {
-			t.Errorf("%v: does not say what to do", err)
-		}
-	}
-}
-
-// Somebody else's lock on the directory delays the start, and no more.
-func TestListenUnderForeignLock(t *testing.T) {
-	dir := t.TempDir()
-	f, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	s, err := listen(filepath.Join(dir, "s"), zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Close()
 }

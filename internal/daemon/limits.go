@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,23 +22,84 @@ const (
 	leastFDs   = 128
 )
 
-// fdBudget returns how many files may be kept open for the guest. The Go runtime has raised the
-// soft limit to the hard one when the process started.
-func fdBudget() (int, error) {
+// usualFiles is how many files may be open at once if the user does not say: the Rust virtiofsd's
+// number.
+const usualFiles = 1_000_000
+
+// setFileLimit sets RLIMIT_NOFILE to n; -1 stands for usualFiles, or what can be had of it, and 0
+// leaves it alone. The Go runtime has raised the soft limit to near the hard one when the process
+// started.
+func setFileLimit(n int64, log *zap.Logger) error {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return fmt.Errorf("the limit of open files: %w", err)
+	}
+	most, err := hostFileLimit()
+	if err != nil {
+		return err
+	}
+	want := uint64(n)
+	switch {
+	case n == 0, n < 0 && l.Cur >= usualFiles:
+		return nil
+	case n < 0:
+		want = min(usualFiles, most)
+	case want > most:
+		return fmt.Errorf("--rlimit-nofile %d is above what this host allows any process, %d: give less, or raise the sysctl fs.nr_open", n, most)
+	}
+	err = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: want, Max: max(want, l.Max)})
+	if err == nil {
+		return nil
+	}
+	if n < 0 {
+		log.Debug("The limit of open files is the hard one", zap.Uint64("files", l.Max), zap.Error(err))
+		return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: l.Max, Max: l.Max}))
+	}
+	return fmt.Errorf("--rlimit-nofile %d is above the hard limit of %d, which this process may not raise: give at most that, or raise it (ulimit -Hn, systemd LimitNOFILE=)", n, l.Max)
+}
+
+// hostFileLimit is the most that RLIMIT_NOFILE can be (proc(5), /proc/sys/fs/nr_open).
+func hostFileLimit() (uint64, error) {
+	b, err := os.ReadFile("/proc/sys/fs/nr_open")
+	if err != nil {
+		return 0, fmt.Errorf("the limit of open files: %w", err)
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+}
+
+// fdBudget returns how many files may be kept open for the guest of each of n shares.
+func fdBudget(n int) (int, error) {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return 0, fmt.Errorf("the limit of open files: %w", err)
 	}
-	return budgetOf(l.Cur)
+	return budgetOf(l.Cur, n)
 }
 
-func budgetOf(limit uint64) (int, error) {
-	const reserve = messageFDs + ringFDs + ownFDs
-	if limit < reserve+leastFDs {
+func budgetOf(limit uint64, n int) (int, error) {
+	reserve := messageFDs*n + ringFDs*n + ownFDs
+	if need := reserve + leastFDs*n; limit < uint64(need) {
 		return 0, fmt.Errorf("only %d files may be open at once, and at least %d are needed: raise the limit (ulimit -n, systemd LimitNOFILE=)",
-			limit, reserve+leastFDs)
+			limit, need)
 	}
-	return int(min(limit, 1<<30)) - reserve, nil
+	return (int(min(limit, 1<<30)) - reserve) / n, nil
+}
+
+// Requests of one VM that may wait for the host at once, each on a thread.
+const (
+	leastWorkers = 64 // less, and slow requests would stand in front of others
+	mostWorkers  = 1024
+)
+
+// workersOf is what --thread-pool-size n means here, where threads come and go as they are needed.
+func workersOf(n int) int { return min(max(n, leastWorkers), mostWorkers) }
+
+// setThreads makes room for n threads that wait for the host: Go ends a process with more than
+// 10,000 threads if it is not told otherwise.
+func setThreads(n int) {
+	if n > 8000 {
+		debug.SetMaxThreads(n + 2000)
+	}
 }
 
 // leastProcs is how many threads may run Go code at once, at the least. A queue's thread keeps

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -38,13 +39,32 @@ var levels = map[config.LogLevel]zapcore.Level{
 // which is the form of the Rust virtiofsd, whose lines other programs look for. A message is one
 // Write. zap's own set-up functions are not used: they bring in an HTTP server.
 func newLogger(w io.Writer, level config.LogLevel) *zap.Logger {
-	return zap.New(lineCore{LevelEnabler: levels[level], out: zapcore.Lock(zapcore.AddSync(w))})
+	return zap.New(lineCore{LevelEnabler: levels[level], out: &stream{w: w}})
 }
 
-// lineCore is a zapcore.Core that prints lines. A value, so With copies it.
+// sink takes the messages. It is safe for concurrent use.
+type sink interface {
+	print(e zapcore.Entry, module, text string) error
+}
+
+// stream is a sink that writes lines with time and level to w.
+type stream struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *stream) print(e zapcore.Entry, module, text string) error {
+	line := fmt.Sprintf("[%s %-5s %s] %s\n", e.Time.UTC().Format(time.RFC3339), levelName(e.Level), module, text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := io.WriteString(s.w, line)
+	return err
+}
+
+// lineCore is a zapcore.Core that makes one line of a message. A value, so With copies it.
 type lineCore struct {
 	zapcore.LevelEnabler
-	out    zapcore.WriteSyncer
+	out    sink
 	fields string // " key=value" of each With
 }
 
@@ -65,13 +85,10 @@ func (c lineCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if e.LoggerName != "" {
 		module += "::" + e.LoggerName
 	}
-	line := fmt.Sprintf("[%s %-5s %s] %s%s%s\n", e.Time.UTC().Format(time.RFC3339), levelName(e.Level),
-		module, printable(e.Message), c.fields, renderFields(fields))
-	_, err := io.WriteString(c.out, line)
-	return err
+	return c.out.print(e, module, printable(e.Message)+c.fields+renderFields(fields))
 }
 
-func (c lineCore) Sync() error { return c.out.Sync() }
+func (c lineCore) Sync() error { return nil }
 
 func levelName(l zapcore.Level) string {
 	if l == traceLevel {

@@ -4,7 +4,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
@@ -20,39 +22,29 @@ import (
 	"github.com/virtiofsd-go/virtiofsd-go/internal/idmap"
 )
 
-// share is the shared directory, ready to be served.
+// share is a shared directory with its socket, ready to serve one VMM.
 type share struct {
 	fs     *hostfs.FS
 	faults *fault.Injector // nil: none
 	opts   virtiofs.Options
+	sock   *socket
+	log    *zap.Logger
 }
 
-// openShare opens the shared directory. The caller closes the share when nothing serves it.
-func openShare(c config.Share, log *zap.Logger) (*share, error) {
-	budget, err := fdBudget()
+// openShare opens the shared directory and its socket. budget is how many files may be kept open
+// for the guest, workers how many requests may wait for the host at once. The caller closes the
+// share when nothing serves it.
+func openShare(c config.Share, budget, workers int, log *zap.Logger) (*share, error) {
+	if err := checkDir(c.SharedDir, log); err != nil {
+		return nil, err
+	}
+	s := &share{log: log, opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Workers: workers, Logger: log}}
+	if log.Core().Enabled(traceLevel) {
+		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
+	}
+	conf, err := s.hostConfig(c, budget)
 	if err != nil {
 		return nil, err
-	}
-	s := &share{opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Logger: log}}
-	conf := hostfs.Config{
-		Root:     c.SharedDir,
-		Cache:    hostfs.CacheMode(c.Cache), // the same words
-		XAttr:    c.XAttr,
-		ReadOnly: c.ReadOnly,
-
-		KillPrivV2: c.KillPrivV2,
-		Handles:    hostfs.HandleMode(c.FileHandles), // the same words
-
-		// Half for files that the guest knows, half for those that it has open.
-		FDBudget:   budget / 2,
-		MaxHandles: budget - budget/2,
-	}
-	if err := readMaps(c, &conf); err != nil {
-		return nil, err
-	}
-	if len(c.Faults) > 0 {
-		s.faults = fault.New(c.Faults, log.Named("fault"))
-		conf.Faults = s.faults
 	}
 	if s.fs, err = hostfs.New(conf); err != nil {
 		return nil, fmt.Errorf("opening the shared directory: %w", err)
@@ -60,10 +52,64 @@ func openShare(c config.Share, log *zap.Logger) (*share, error) {
 	if c.FileHandles == config.FileHandlesPrefer && !s.fs.UsesHandles() {
 		log.Debug("file handles cannot be used: files are known by name")
 	}
-	if log.Core().Enabled(traceLevel) {
-		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
+	if s.sock, err = openSocket(c, log); err != nil {
+		return nil, errors.Join(err, s.closeDir())
 	}
 	return s, nil
+}
+
+// checkDir looks at the shared directory first, as a mistake there is common.
+func checkDir(dir string, log *zap.Logger) error {
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the shared directory %s does not exist: create it, or correct --shared-dir", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("the shared directory %s cannot be reached by user %d: let that user search the directories above it", dir, os.Geteuid())
+	case err != nil:
+		return fmt.Errorf("the shared directory: %w", err)
+	case !st.IsDir():
+		return fmt.Errorf("%s is not a directory: only directories can be shared", dir)
+	}
+	if unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil {
+		return fmt.Errorf("the shared directory %s may not be searched by user %d: start the daemon as another user, or change the directory's mode", dir, os.Geteuid())
+	}
+	if unix.Faccessat(unix.AT_FDCWD, dir, unix.R_OK, unix.AT_EACCESS) != nil {
+		log.Warn("The shared directory may not be read by this user: the guest cannot list it", zap.Int("user", os.Geteuid()))
+	}
+	return nil
+}
+
+// hostConfig is how package hostfs is told what c says.
+func (s *share) hostConfig(c config.Share, budget int) (hostfs.Config, error) {
+	conf := hostfs.Config{
+		Root:     c.SharedDir,
+		Cache:    hostfs.CacheMode(c.Cache), // the same words
+		XAttr:    c.XAttr,
+		ReadOnly: c.ReadOnly,
+
+		KillPrivV2:        c.KillPrivV2,
+		AnnounceSubmounts: c.AnnounceSubmounts,
+		Handles:           hostfs.HandleMode(c.FileHandles), // the same words
+
+		// Half for files that the guest knows, half for those that it has open.
+		FDBudget:   budget / 2,
+		MaxHandles: budget - budget/2,
+	}
+	if err := readMaps(c, &conf); err != nil {
+		return conf, err
+	}
+	if len(c.Faults) > 0 {
+		s.faults = fault.New(c.Faults, s.log.Named("fault"))
+		conf.Faults = s.faults
+	}
+	return conf, nil
+}
+
+// run serves one VMM until it goes or ctx ends, and closes the share.
+func (s *share) run(ctx context.Context) error {
+	err := serveOne(ctx, s.sock.UnixListener, s.serve, s.log)
+	return errors.Join(err, s.close())
 }
 
 // readMaps reads the rules by which ids and attributes are mapped. config has read them before.
@@ -87,8 +133,13 @@ func (s *share) serve(ctx context.Context, c *net.UnixConn) error {
 	return virtiofs.ServeConn(ctx, c, s.fs, s.opts)
 }
 
-// Close closes the shared directory.
-func (s *share) Close() error {
+// close closes the socket and the shared directory, which nothing uses any more.
+func (s *share) close() error {
+	s.sock.Close()
+	return s.closeDir()
+}
+
+func (s *share) closeDir() error {
 	if s.faults != nil {
 		s.faults.Close()
 	}
@@ -96,14 +147,26 @@ func (s *share) Close() error {
 }
 
 // releaseOnSignal makes SIGUSR1 release the requests that hang by a fault rule, until stop is called.
-func releaseOnSignal(f *fault.Injector) (stop func()) {
+// Without such rules the signal keeps its meaning, to end the process.
+func releaseOnSignal(shares []*share) (stop func()) {
+	var all []*fault.Injector
+	for _, s := range shares {
+		if s.faults != nil {
+			all = append(all, s.faults)
+		}
+	}
+	if len(all) == 0 {
+		return func() {}
+	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGUSR1)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for range signals {
-			f.Release()
+			for _, f := range all {
+				f.Release()
+			}
 		}
 	}()
 	return func() {

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
+)
+
+// openShares opens all shares of the process, or none. What they have in common is made here.
+func openShares(cfg config.Config, log *zap.Logger) (shares []*share, err error) {
+	if err := setFileLimit(cfg.RLimitNoFile, log); err != nil {
+		return nil, err
+	}
+	budget, err := fdBudget(len(cfg.Shares))
+	if err != nil {
+		return nil, err
+	}
+	workers := workersOf(cfg.ThreadPoolSize)
+	setThreads((workers + 1 + virtiofs.MaxRequestQueues) * len(cfg.Shares))
+	for _, c := range cfg.Shares {
+		own := log
+		if len(cfg.Shares) > 1 {
+			own = log.With(zap.String("share", c.SharedDir))
+		}
+		s, err := openShare(c, budget, workers, own)
+		if err != nil {
+			for _, s := range shares {
+				err = errors.Join(err, s.close())
+			}
+			return nil, err
+		}
+		shares = append(shares, s)
+	}
+	return shares, nil
+}
+
+// serveAll serves each share until its VMM goes or ctx ends, and closes it. One that fails does
+// not end the others; the error is that of all.
+func serveAll(ctx context.Context, shares []*share) error {
+	if len(shares) == 1 {
+		return shares[0].run(ctx)
+	}
+	errs := make([]error, len(shares))
+	var wg sync.WaitGroup
+	for i, s := range shares {
+		wg.Go(func() {
+			if err := s.run(ctx); err != nil {
+				s.log.Error("This share ends, the others go on", zap.Error(err))
+				errs[i] = fmt.Errorf("%s: %w", s.fs, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// closeSockets removes the socket files of shares that are still in use when the process ends.
+func closeSockets(shares []*share) {
+	for _, s := range shares {
+		s.sock.Close()
+	}
+}
