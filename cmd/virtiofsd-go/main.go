@@ -29,7 +29,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		io.WriteString(stderr, config.Usage())
 		return exitUsage
 	}
-	cfg, err := config.Parse(args)
+	cfg, err := config.Parse(args, daemon.HandedSockets())
 	switch {
 	case errors.Is(err, config.ErrHelp):
 		io.WriteString(stdout, config.Usage())

@@ -102,7 +102,7 @@ func TestParse(t *testing.T) {
 		{"fd", []string{"--shared-dir", "/srv", "--fd", "3"}, with(func(s *Share) { s.SocketPath = ""; s.FD = 3 })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Parse(tt.args)
+			got, err := Parse(tt.args, nil)
 			got.Notices = nil
 			if err != nil || !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, tt.want)
@@ -168,7 +168,7 @@ func TestParseMistakes(t *testing.T) {
 			[]string{"--socket-path is missing", `--cache "x"`, `--log-level "y"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Parse(tt.args)
+			_, err := Parse(tt.args, nil)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -193,7 +193,7 @@ func TestHelpAndVersion(t *testing.T) {
 		{[]string{"-h"}, ErrHelp}, {[]string{"--help"}, ErrHelp}, {base("--help"), ErrHelp},
 		{[]string{"--print-capabilities"}, ErrCapabilities}, {[]string{"-V"}, ErrVersion}, {[]string{"--version"}, ErrVersion}, {[]string{"-hV"}, ErrHelp},
 	} {
-		if _, err := Parse(tt.args); !errors.Is(err, tt.want) {
+		if _, err := Parse(tt.args, nil); !errors.Is(err, tt.want) {
 			t.Errorf("%v: %v, want %v", tt.args, err, tt.want)
 		}
 	}
@@ -296,7 +296,7 @@ func FuzzFlags(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		c, err := Parse(strings.Split(line, "\n"))
+		c, err := Parse(strings.Split(line, "\n"), nil)
 		if err != nil {
 			for l := range strings.SplitSeq(err.Error(), "\n") {
 				if strings.TrimSpace(l) == "" {
@@ -308,7 +308,7 @@ func FuzzFlags(f *testing.F) {
 		if err := c.Validate(); err != nil {
 			t.Fatalf("accepted, but not valid: %v", err)
 		}
-		again, err := Parse(c.args())
+		again, err := Parse(c.args(), nil)
 		c.Notices, again.Notices = nil, nil
 		if err != nil || !reflect.DeepEqual(again, c) {
 			t.Fatalf("%+v, written out and read again: %+v, %v", c, again, err)

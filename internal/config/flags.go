@@ -47,21 +47,22 @@ func (gs groups) usage() string {
 	return strings.ReplaceAll(b.String(), " MODE[=always] ", "[=MODE]        ")
 }
 
-// shareGroups are the options that each share can have.
-func shareGroups(s *Share) (gs groups) {
-	gs.add("What is shared, and where", s.placeFlags)
+// shareGroups are the options that each share can have. handed are the names of the sockets that the
+// service manager has handed over.
+func shareGroups(s *Share, handed []string) (gs groups) {
+	gs.add("What is shared, and where", func(fs *pflag.FlagSet) { s.placeFlags(fs, handed) })
 	gs.add("Caching and data", s.cacheFlags)
 	gs.add("Files and attributes", s.fileFlags)
 	gs.add("For tests", s.testFlags)
 	return gs
 }
 
-func (s *Share) placeFlags(fs *pflag.FlagSet) {
+func (s *Share) placeFlags(fs *pflag.FlagSet, handed []string) {
 	fs.StringVar(&s.SharedDir, "shared-dir", s.SharedDir, "host directory `DIR` that the guest sees")
 	fs.StringVar(&s.SocketPath, "socket-path", s.SocketPath, "listen for the VMM on a unix socket at `PATH`")
 	fs.StringVar(&s.SocketPath, "socket", s.SocketPath, "older name of --socket-path")
 	fs.Lookup("socket").Hidden = true
-	fs.Var(fdValue{&s.FD}, "fd", "listen on the inherited unix socket number `N` instead")
+	fs.Var(fdValue{&s.FD, handed}, "fd", "listen on the inherited unix socket number `N` instead, or on the one of that name from systemd")
 	fs.StringVar(&s.SocketGroup, "socket-group", s.SocketGroup, "`GROUP` whose members may connect to the socket")
 	fs.StringVar(&s.Tag, "tag", s.Tag, "`TAG` (1 to 36 bytes) to mount by; for VMMs that ask the daemon for it")
 	fs.IntVar(&s.NumRequestQueues, "num-request-queues", s.NumRequestQueues, "request queues, `N` 1 to 64, for VMMs that ask the daemon for the number")

@@ -39,7 +39,7 @@ func TestLegacyList(t *testing.T) {
 		{"-d, -f", base("-d", "-f", "--log-level=warn"), process(func(c *Config) { c.LogLevel = LogDebug })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Parse(tt.args)
+			got, err := Parse(tt.args, nil)
 			got.Notices = nil
 			if err != nil || !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, tt.want)
@@ -47,7 +47,7 @@ func TestLegacyList(t *testing.T) {
 		})
 	}
 	for _, bad := range []string{"timeout=1", "allow_root", "debug", "norace", "max_idle_threads=3", "xattr=1", "source", "", "xattr,", "cache=", "loglevel=loud"} {
-		if _, err := Parse(base("-o", bad)); err == nil {
+		if _, err := Parse(base("-o", bad), nil); err == nil {
 			t.Errorf("-o %q is taken", bad)
 		}
 	}
@@ -56,12 +56,12 @@ func TestLegacyList(t *testing.T) {
 // Every -o leads to an option that is there.
 func TestLegacyOptionsExist(t *testing.T) {
 	for o := range legacyWords {
-		if _, err := Parse(base("-o", o)); err != nil {
+		if _, err := Parse(base("-o", o), nil); err != nil {
 			t.Errorf("-o %s: %v", o, err)
 		}
 	}
 	for o, long := range legacyValues {
-		if newLine().flags.Lookup(long) == nil {
+		if newLine(nil).flags.Lookup(long) == nil {
 			t.Errorf("-o %s=: there is no --%s", o, long)
 		}
 	}
@@ -81,7 +81,7 @@ func TestNotices(t *testing.T) {
 			[]string{"--seccomp has no effect yet: there is no filter of system calls", "--migration-mode has no effect yet"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := Parse(tt.args)
+			c, err := Parse(tt.args, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestNotices(t *testing.T) {
 
 // The table of options without effect names options that are there.
 func TestMissingOptionsExist(t *testing.T) {
-	flags := newLine().flags
+	flags := newLine(nil).flags
 	for _, m := range missing {
 		if flags.Lookup(m.option) == nil {
 			t.Errorf("there is no --%s", m.option)

@@ -33,6 +33,7 @@ const Capabilities = `{
 
 // line is a command line that is being parsed.
 type line struct {
+	handed []string
 	groups groups
 	flags  *pflag.FlagSet // of all groups
 
@@ -46,9 +47,9 @@ type line struct {
 	debug, noEffect bool     // -d, -f
 }
 
-func newLine() *line {
-	l := &line{config: Default(), share: DefaultShare()}
-	l.groups = shareGroups(&l.share)
+func newLine(handed []string) *line {
+	l := &line{handed: handed, config: Default(), share: DefaultShare()}
+	l.groups = shareGroups(&l.share, handed)
 	l.groups.add("Several shares in one process", l.severalFlags)
 	l.groups.add("Rights and limits", l.config.rightsFlags)
 	l.groups.add("Live migration", l.config.migrationFlags)
@@ -71,10 +72,11 @@ func (l *line) otherFlags(fs *pflag.FlagSet) {
 
 // Parse reads the options in args (without the program's name) over the defaults and validates
 // the outcome. Of an option that is given twice the last one counts, but those that say so count
-// each time. The error is ErrHelp, ErrVersion, ErrCapabilities, or says in one line for each mistake
+// each time. handed are the names of the sockets, from file descriptor 3 on, that a service manager
+// has handed over: a single one is taken if nothing is said about a socket. The error is ErrHelp, ErrVersion, ErrCapabilities, or says in one line for each mistake
 // what is wrong and what to do.
-func Parse(args []string) (Config, error) {
-	l := newLine()
+func Parse(args, handed []string) (Config, error) {
+	l := newLine(handed)
 	if err := l.flags.Parse(args); err != nil {
 		return Config{}, explain(err)
 	}
@@ -127,7 +129,7 @@ func emptyValues(fs *pflag.FlagSet) error {
 func Usage() string {
 	return "virtiofsd-go " + Version + ": shares a host directory with a virtual machine by virtio-fs\n\n" +
 		"Usage: virtiofsd-go --shared-dir DIR --socket-path PATH [options]\n" +
-		"       virtiofsd-go --share DIR,socket=PATH --share DIR,socket=PATH ... [options]\n" + newLine().groups.usage()
+		"       virtiofsd-go --share DIR,socket=PATH --share DIR,socket=PATH ... [options]\n" + newLine(nil).groups.usage()
 }
 
 // explain turns the parser's error into a line that says what to do.

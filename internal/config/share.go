@@ -18,7 +18,10 @@ var exclusive = []string{"shared-dir", "socket-path", "socket", "fd"}
 func (l *line) shareList() (shares []Share, flags []*pflag.FlagSet, err error) {
 	if len(l.shares) == 0 {
 		l.share.imply()
-		return []Share{l.share}, nil, emptyValues(l.flags)
+		if l.share.SocketPath == "" && l.share.FD == -1 {
+			l.share.FD, err = l.handedFD()
+		}
+		return []Share{l.share}, nil, errors.Join(emptyValues(l.flags), err)
 	}
 	var errs []error
 	for _, name := range exclusive {
@@ -28,7 +31,7 @@ func (l *line) shareList() (shares []Share, flags []*pflag.FlagSet, err error) {
 	}
 	errs = append(errs, emptyValues(l.flags))
 	for _, text := range l.shares {
-		s, fs, err := parseShare(l.share, text)
+		s, fs, err := parseShare(l.share, text, l.handed)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--share %s: %w", text, err))
 		}
@@ -37,11 +40,22 @@ func (l *line) shareList() (shares []Share, flags []*pflag.FlagSet, err error) {
 	return shares, flags, errors.Join(errs...)
 }
 
+// handedFD is the socket that the service manager has handed over; -1 if there is none.
+func (l *line) handedFD() (int, error) {
+	switch len(l.handed) {
+	case 0:
+		return -1, nil
+	case 1:
+		return firstFD, nil
+	}
+	return firstFD, fmt.Errorf("%d sockets were handed over (%s): say by --fd which one to listen on", len(l.handed), strings.Join(l.handed, ", "))
+}
+
 // parseShare reads DIR,name=value,name,... over the defaults. Two commas are one that is part of a
 // name or value.
-func parseShare(defaults Share, text string) (Share, *pflag.FlagSet, error) {
+func parseShare(defaults Share, text string, handed []string) (Share, *pflag.FlagSet, error) {
 	s := defaults
-	fs := shareGroups(&s).all()
+	fs := shareGroups(&s, handed).all()
 	for i, item := range splitList(text) {
 		name, value, hasValue := strings.Cut(item, "=")
 		f := fs.Lookup(name)

@@ -38,7 +38,7 @@ func TestShares(t *testing.T) {
 		{"commas and equals signs", []string{"--share=/a,,b=c,socket=s=,,"}, []Share{share("/a,b=c", func(s *Share) { s.SocketPath = "s=," })}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Parse(tt.args)
+			got, err := Parse(tt.args, nil)
 			if err != nil || !reflect.DeepEqual(got.Shares, tt.want) {
 				t.Errorf("got %+v, %v\nwant %+v", got.Shares, err, tt.want)
 			}
@@ -64,7 +64,7 @@ func TestShareMistakes(t *testing.T) {
 		{[]string{"--share=/a,socket=s,xattr=maybe"}, []string{`--xattr cannot be "maybe"`}},
 		{[]string{"--share=/a,socket=s,cache=x", "--share=/b,socket=t,tag=" + strings.Repeat("t", 40)}, []string{`--share /a: --cache "x" is not known`, "--share /b: --tag is 40 bytes long"}},
 	} {
-		_, err := Parse(tt.args)
+		_, err := Parse(tt.args, nil)
 		if err == nil {
 			t.Errorf("%q is taken", tt.args)
 			continue
@@ -83,7 +83,7 @@ func TestShareMistakes(t *testing.T) {
 }
 
 func TestNoticesOfShares(t *testing.T) {
-	c, err := Parse([]string{"--sandbox=none", "--share=/a,socket=s,migration-mode=x"})
+	c, err := Parse([]string{"--sandbox=none", "--share=/a,socket=s,migration-mode=x"}, nil)
 	if err == nil {
 		t.Errorf("an option of the process is taken for a share: %+v", c)
 	}
@@ -91,8 +91,42 @@ func TestNoticesOfShares(t *testing.T) {
 	defer func() { missing = saved }()
 	missing = append(missing[:0:0], missing[0])
 	missing[0].option, missing[0].harmless = "tag", ""
-	c, err = Parse([]string{"--sandbox=none", "--share=/a,socket=s,tag=x", "--share=/b,socket=t,tag=y"})
+	c, err = Parse([]string{"--sandbox=none", "--share=/a,socket=s,tag=x", "--share=/b,socket=t,tag=y"}, nil)
 	if err != nil || len(c.Notices) != 1 || !strings.HasPrefix(c.Notices[0], "--tag has no effect yet") {
 		t.Errorf("notices %q, %v: want one for both shares", c.Notices, err)
+	}
+}
+
+// Sockets that the service manager has handed over begin at file descriptor 3.
+func TestHandedSockets(t *testing.T) {
+	for _, tt := range []struct {
+		handed, args []string
+		want         []int  // the fd of each share
+		mistake      string // or this
+	}{
+		{[]string{"x"}, []string{"--shared-dir=/a"}, []int{3}, ""},
+		{[]string{"x"}, []string{"--shared-dir=/a", "--fd=3"}, []int{3}, ""},
+		{[]string{"x"}, []string{"--shared-dir=/a", "--socket-path=s"}, []int{-1}, ""},
+		{[]string{"x", "y"}, []string{"--shared-dir=/a", "--fd=y"}, []int{4}, ""},
+		{[]string{"x", "7", "y"}, []string{"--share=/a,fd=y", "--share=/b,fd=x"}, []int{5, 3}, ""},
+		{[]string{"x", "7"}, []string{"--shared-dir=/a", "--fd=7"}, []int{7}, ""},
+		{nil, []string{"--shared-dir=/a"}, nil, "--socket-path is missing"},
+		{[]string{"x", "y"}, []string{"--shared-dir=/a"}, nil, "2 sockets were handed over (x, y): say by --fd which one to listen on"},
+		{[]string{"x", "y"}, []string{"--shared-dir=/a", "--fd=z"}, nil, `--fd cannot be "z": not a number from 0 up, nor the name of a socket that was handed over (x, y)`},
+		{[]string{"x"}, []string{"--share=/a"}, nil, "--socket-path is missing"},
+		{[]string{"x"}, []string{"--share=/a,fd=x", "--share=/b,fd=x"}, nil, "--share /b: another share has the same socket"},
+	} {
+		c, err := Parse(tt.args, tt.handed)
+		if (err != nil) != (tt.mistake != "") || err != nil && !strings.HasPrefix(err.Error(), tt.mistake) {
+			t.Errorf("%q with %q: %v, want %q", tt.args, tt.handed, err, tt.mistake)
+			continue
+		}
+		var got []int
+		for _, s := range c.Shares {
+			got = append(got, s.FD)
+		}
+		if !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%q with %q: fds %v, want %v", tt.args, tt.handed, got, tt.want)
+		}
 	}
 }

@@ -4,22 +4,34 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
 )
 
-// fdValue is the value of --fd. An own type, as "no file descriptor" shall not be printed as a
-// default of -1.
-type fdValue struct{ to *int }
+// fdValue is the value of --fd: a number, or the name of a socket that the service manager has
+// handed over. An own type also as "no file descriptor" shall not be printed as a default of -1.
+type fdValue struct {
+	to     *int
+	handed []string
+}
 
 func (v fdValue) Set(s string) error {
 	n, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || n < 0 {
+	i := slices.Index(v.handed, s)
+	switch {
+	case err == nil && n >= 0:
+		*v.to = int(n)
+	case i >= 0:
+		*v.to = firstFD + i
+	case len(v.handed) > 0:
+		return fmt.Errorf("not a number from 0 up, nor the name of a socket that was handed over (%s)", strings.Join(v.handed, ", "))
+	default:
 		return errors.New("not a number from 0 up")
 	}
-	*v.to = int(n)
 	return nil
 }
 

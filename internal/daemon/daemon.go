@@ -63,8 +63,9 @@ func Run(cfg config.Config, stderr io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan error, 1)
+	notify("READY=1", log)
 	go func() { done <- serveAll(ctx, shares) }()
-	err = await(done, signals, cancel, time.After, log)
+	err = await(done, signals, func() { notify("STOPPING=1", log); cancel() }, time.After, log)
 	if err != nil && cfg.Syslog {
 		log.Error("The daemon ends", zap.Error(err)) // standard error, where it is told too, may not be looked at
 	}
