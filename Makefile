@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 
 PREFIX ?= /usr/local
+bindir = $(PREFIX)/bin
+BUILD ?= bin
+mandir = $(PREFIX)/share/man
+vhostuserdir = $(PREFIX)/share/qemu/vhost-user
+unitdir = $(PREFIX)/lib/systemd/system
 FUZZTIME ?= 1m
 GO ?= go
 .NOTPARALLEL:
 arm64 = GOOS=linux GOARCH=arm64 CGO_ENABLED=0
 
 .PHONY: build
-build: ## build the daemon, one static binary: bin/virtiofsd-go
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/virtiofsd-go ./cmd/virtiofsd-go
+build: ## build the daemon, one static binary, and its manual page: bin/virtiofsd-go, bin/virtiofsd-go.8
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/virtiofsd-go ./cmd/virtiofsd-go
+	$(GO) run ./internal/config/manual > $(BUILD)/virtiofsd-go.8
 
 .PHONY: demo
 demo: setup build ## boot a guest that shares files with the host, and show it
@@ -49,8 +55,14 @@ bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: install
-install: build ## install the daemon to PREFIX/bin (default /usr/local)
-	install -D -m 755 bin/virtiofsd-go $(DESTDIR)$(PREFIX)/bin/virtiofsd-go
+install: build ## install daemon, manual page, QEMU's description of it and systemd units below PREFIX (default /usr/local)
+	install -D -m 755 $(BUILD)/virtiofsd-go $(DESTDIR)$(bindir)/virtiofsd-go
+	install -D -m 644 $(BUILD)/virtiofsd-go.8 $(DESTDIR)$(mandir)/man8/virtiofsd-go.8
+	install -d $(DESTDIR)$(vhostuserdir) $(DESTDIR)$(unitdir)
+	sed 's|@bindir@|$(bindir)|' packaging/50-virtiofsd-go.json.in > $(DESTDIR)$(vhostuserdir)/50-virtiofsd-go.json
+	sed 's|@bindir@|$(bindir)|' packaging/virtiofsd-go@.service.in > $(DESTDIR)$(unitdir)/virtiofsd-go@.service
+	sed 's|@bindir@|$(bindir)|' packaging/virtiofsd-go@.socket.in > $(DESTDIR)$(unitdir)/virtiofsd-go@.socket
+	chmod 644 $(DESTDIR)$(vhostuserdir)/50-virtiofsd-go.json $(DESTDIR)$(unitdir)/virtiofsd-go@.service $(DESTDIR)$(unitdir)/virtiofsd-go@.socket
 
 .PHONY: setup
 setup: ## install what build and tests need on the host

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// The parts of the manual page around its options.
+const (
+	manualHead = `.TH VIRTIOFSD\-GO 8 "" "virtiofsd\-go %s" "System Administration"
+.SH NAME
+virtiofsd\-go \- share a directory of the host with a virtual machine by virtio-fs
+.SH SYNOPSIS
+.B virtiofsd\-go
+.BI \-\-shared\-dir\~ DIR
+.BI \-\-socket\-path\~ PATH
+.RI [ options ]
+.br
+.B virtiofsd\-go
+.BI \-\-share\~ DIR\fB,socket=\fPPATH\fR[\fB,\fPoption\fR]...\fP
+\&...
+.RI [ options ]
+.SH DESCRIPTION
+.B virtiofsd\-go
+is a virtio-fs back-end.
+The virtual machine monitor (QEMU, cloud-hypervisor, crosvm, user-mode Linux, libvirt's QEMU) connects to its
+vhost-user socket, the guest mounts the share with
+.B mount \-t virtiofs
+.IR TAG " " DIR ,
+and what the guest does in it is done in the host's directory.
+The guest's memory has to be shared with the daemon, for QEMU by
+.BR \-object\~memory\-backend\-memfd,share=on,... .
+.P
+It serves one virtual machine for each share and ends when all have gone.
+.SH OPTIONS
+The options are those of the Rust virtiofsd 1.14, and some more.
+An option that is given twice counts the last time, unless it can be given several times.
+`
+	manualTail = `.SH SEVERAL SHARES
+With
+.BR \-\-share ,
+which can be given several times, one process serves several directories, each with a socket of its own and with
+options of its own behind commas.
+A comma in a name or value is written twice.
+Options beside it are the defaults of all shares.
+.SH SYSTEMD
+Sockets that systemd hands over (LISTEN_FDS) are listened on: a single one if neither
+.B \-\-socket\-path
+nor
+.B \-\-fd
+is given, and any by
+.B \-\-fd
+with its name (FileDescriptorName=).
+Readiness is told by NOTIFY_SOCKET.
+.B virtiofsd\-go@.socket
+and
+.B virtiofsd\-go@.service
+share the directory that is their instance's name, see
+.BR systemd\-escape (1)
+with
+.BR \-\-path .
+.SH SIGNALS
+.TP
+.B SIGTERM, SIGINT, SIGHUP
+The requests in flight are completed, for 10 seconds at most, and the daemon ends.
+A second signal ends it at once.
+.TP
+.B SIGUSR1
+Releases what hangs by a rule of
+.BR \-\-fault .
+.SH EXIT STATUS
+.TP
+.B 0
+All virtual machines have gone, or a signal stopped the daemon.
+.TP
+.B 1
+It could not start, or serving failed.
+.TP
+.B 2
+The command line is wrong.
+.SH FILES
+.TP
+.IB PATH .pid
+beside the socket
+.IR PATH ,
+has the number of the process, which holds a lock on it.
+.SH SEE ALSO
+.BR qemu (1),
+.BR mount (8),
+.BR systemd.socket (5)
+`
+)
+
+// Manual is the manual page virtiofsd-go(8), for man(7) macros.
+func Manual() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, manualHead, Version)
+	for _, g := range newLine(nil).groups {
+		fmt.Fprintf(&b, ".SS %s\n", troff(g.title))
+		g.set.VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				b.WriteString(manualOption(f))
+			}
+		})
+	}
+	b.WriteString(manualTail)
+	return b.String()
+}
+
+// manualOption is the paragraph of one option.
+func manualOption(f *pflag.Flag) string {
+	name, usage := pflag.UnquoteUsage(f)
+	var b strings.Builder
+	b.WriteString(".TP\n")
+	if f.Shorthand != "" {
+		fmt.Fprintf(&b, "\\fB\\-%s\\fR, ", f.Shorthand)
+	}
+	fmt.Fprintf(&b, "\\fB%s\\fR", troff("--"+f.Name))
+	switch {
+	case f.NoOptDefVal == "":
+		fmt.Fprintf(&b, " \\fI%s\\fR", troff(name))
+	case f.Value.Type() != "bool":
+		fmt.Fprintf(&b, "[=\\fI%s\\fR]", troff(name))
+	}
+	fmt.Fprintf(&b, "\n%s", troff(usage))
+	if def := f.DefValue; def != "" && def != "false" && def != "[]" && def != "0" {
+		fmt.Fprintf(&b, " (default %s)", troff(def))
+	}
+	b.WriteString(".\n")
+	return b.String()
+}
+
+// troff writes text so that it means itself to troff: no escapes, hyphens that can be searched for,
+// and no control line.
+func troff(text string) string {
+	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "\n", " ").Replace(text)
+	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {
+		text = `\&` + text
+	}
+	return text
+}
