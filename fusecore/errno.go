@@ -24,7 +24,7 @@ const (
 	// errNoSession: a request before INIT, after DESTROY, or of a session that ended while
 	// the request waited. libfuse answers the same.
 	errNoSession = fuse.EIO
-	// errVersion: an INIT of a protocol version that is not served.
+	// errVersion: an INIT of a protocol version that is not served, or without a feature that has to be.
 	errVersion = fuse.Status(syscall.EPROTO)
 	// errUnsupported: an operation that neither session nor file system has. Guests
 	// remember it and stop asking.

@@ -73,6 +73,10 @@ func handleInit(s *Session, r *Request) fuse.Status {
 		out.Major, out.Minor = protocolMajor, protocolMinor
 		return fuse.OK
 	}
+	if missing := s.missing(in); missing != 0 {
+		s.guestLog.Warn("guest's FUSE lacks features that the share needs", zap.Uint64("flags", missing))
+		return errVersion
+	}
 	p := s.negotiate(in, out)
 	s.dirty = true
 	s.live.Store(p)
@@ -85,12 +89,25 @@ func handleInit(s *Session, r *Request) fuse.Status {
 	return fuse.OK
 }
 
+// offered are the flags that the guest has.
+func offered(in *fuse.InitIn) uint64 {
+	if uint64(in.Flags)&fuse.CAP_INIT_EXT != 0 {
+		return in.Flags64()
+	}
+	return uint64(in.Flags)
+}
+
+// missing are the flags that the file system requires and the guest has not got.
+func (s *Session) missing(in *fuse.InitIn) uint64 {
+	if s.has.requires == nil {
+		return 0
+	}
+	return s.has.requires.InitRequires() &^ offered(in)
+}
+
 // negotiate fills in INIT's reply.
 func (s *Session) negotiate(in *fuse.InitIn, out *fuse.InitOut) *params {
-	offered := uint64(in.Flags)
-	if offered&fuse.CAP_INIT_EXT != 0 {
-		offered = in.Flags64()
-	}
+	offered := offered(in)
 	wanted := uint64(defaultFlags)
 	if s.has.initFlags != nil {
 		wanted = s.has.initFlags.InitFlags(offered)

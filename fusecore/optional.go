@@ -42,6 +42,12 @@ type InitFlagsFileSystem interface {
 	InitFlags(offered uint64) (wanted uint64)
 }
 
+// InitRequiresFileSystem cannot serve every guest.
+type InitRequiresFileSystem interface {
+	// InitRequires returns the flags (fuse.CAP_*) without which INIT fails with EPROTO.
+	InitRequires() (flags uint64)
+}
+
 // ResetFileSystem can forget a session.
 type ResetFileSystem interface {
 	// Reset drops all nodes, lookup counts, handles and locks. No other call of the file
@@ -81,6 +87,7 @@ type extras struct {
 	syncFs      SyncFileSystem
 	copy64      CopyFileRange64FileSystem
 	initFlags   InitFlagsFileSystem
+	requires    InitRequiresFileSystem
 	reset       ResetFileSystem
 	blocking    BlockingFileSystem
 	groups      GroupsFileSystem
@@ -94,6 +101,7 @@ func findExtras(fs fuse.RawFileSystem) extras {
 	x.syncFs, _ = fs.(SyncFileSystem)
 	x.copy64, _ = fs.(CopyFileRange64FileSystem)
 	x.initFlags, _ = fs.(InitFlagsFileSystem)
+	x.requires, _ = fs.(InitRequiresFileSystem)
 	x.reset, _ = fs.(ResetFileSystem)
 	x.blocking, _ = fs.(BlockingFileSystem)
 	x.groups, _ = fs.(GroupsFileSystem)

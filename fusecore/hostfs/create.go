@@ -12,7 +12,8 @@ import (
 )
 
 // make runs a call that makes name in a directory, with the caller's ids, and looks the new file up.
-func (fs creator) make(cancel <-chan struct{}, op string, in *fuse.InHeader, name string, out *fuse.EntryOut, call func(dir int) error) fuse.Status {
+// keep are the bits of the mode that the umask leaves.
+func (fs creator) make(cancel <-chan struct{}, op string, in *fuse.InHeader, umask uint32, name string, out *fuse.EntryOut, call func(dir int, keep uint32) error) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
 	}
@@ -24,7 +25,8 @@ func (fs creator) make(cancel <-chan struct{}, op string, in *fuse.InHeader, nam
 	if err := fs.fault(cancel, op, at{dir.FD(), name}); err != nil {
 		return status(err)
 	}
-	if err := fs.as(&in.Caller, func() error { return call(dir.FD()) }); err != nil {
+	keep := fs.unmasked(dir.FD(), umask)
+	if err := fs.as(&in.Caller, func() error { return call(dir.FD(), keep) }); err != nil {
 		return status(err)
 	}
 	return status(fs.lookup(dir, name, out))
@@ -32,15 +34,15 @@ func (fs creator) make(cancel <-chan struct{}, op string, in *fuse.InHeader, nam
 
 // Mkdir makes a directory.
 func (fs creator) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make(cancel, "mkdir", &in.InHeader, name, out, func(dir int) error {
-		return sys.Mkdir(dir, name, in.Mode&0o7777)
+	return fs.make(cancel, "mkdir", &in.InHeader, in.Umask, name, out, func(dir int, keep uint32) error {
+		return sys.Mkdir(dir, name, in.Mode&0o7777&keep)
 	})
 }
 
 // Mknod makes a regular file, fifo, socket or, where the daemon may, a device.
 func (fs creator) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make(cancel, "mknod", &in.InHeader, name, out, func(dir int) error {
-		return sys.Mknod(dir, name, in.Mode, in.Rdev)
+	return fs.make(cancel, "mknod", &in.InHeader, in.Umask, name, out, func(dir int, keep uint32) error {
+		return sys.Mknod(dir, name, in.Mode&keep, in.Rdev)
 	})
 }
 
@@ -49,7 +51,7 @@ func (fs creator) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, nam
 	if strings.IndexByte(target, 0) >= 0 {
 		return fuse.EINVAL
 	}
-	return fs.make(cancel, "symlink", in, name, out, func(dir int) error {
+	return fs.make(cancel, "symlink", in, 0, name, out, func(dir int, _ uint32) error {
 		return again(func() error { return unix.Symlinkat(target, dir, name) })
 	})
 }
@@ -100,7 +102,7 @@ const createTries = 8
 // create opens a new file with the caller's ids; an empty name makes one without a name.
 func (fs creator) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int, err error) {
 	flags := int(in.Flags)&openFlags | extra
-	mode := in.Mode & 0o7777
+	mode := in.Mode & 0o7777 & fs.unmasked(dir, in.Umask)
 	return fs.withFDs(func() (int, error) {
 		fd := -1
 		err := fs.as(&in.Caller, func() (err error) {

@@ -36,6 +36,9 @@ type Config struct {
 	XAttrMap *xattrmap.Map
 	// UIDs and GIDs translate user and group ids between guest and host. nil: they are the same.
 	UIDs, GIDs *idmap.Map
+	// ACL says whether POSIX ACLs are kept for the guest, which obeys them; it turns XAttr on.
+	// Zero: NegotiateNever.
+	ACL Negotiation
 	// ReadOnly refuses with EROFS whatever would change the share.
 	ReadOnly bool
 	// KillPrivV2 has the guest leave it to the host to clear setuid and setgid bits and
@@ -77,7 +80,7 @@ type FS struct {
 	closed atomic.Bool
 
 	// What INIT has agreed upon with the guest.
-	killPrivV2, export atomic.Bool
+	killPrivV2, export, acl atomic.Bool
 }
 
 // New opens the directory. The process has its final ids, capabilities and limits by then.
@@ -89,6 +92,10 @@ func New(c Config) (*FS, error) {
 	if err := c.limits(); err != nil {
 		return nil, err
 	}
+	if err := c.ACL.check("ACL"); err != nil {
+		return nil, err
+	}
+	c.XAttr = c.XAttr || c.ACL.wants()
 	useHandles, err := c.useHandles()
 	if err != nil {
 		return nil, err

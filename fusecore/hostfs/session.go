@@ -41,8 +41,8 @@ func (fs *FS) MayBlock(opcode uint32) bool {
 func (fs *FS) BorrowsNames() bool { return true }
 
 // InitFlags says which features of FUSE_INIT the share wants of those that the guest offers.
-// Not wanted: locks (the guest keeps its own, this host's other users do not see them), POSIX
-// ACLs, the write-back cache.
+// Not wanted: locks (the guest keeps its own, this host's other users do not see them) and the
+// write-back cache.
 func (fs *FS) InitFlags(offered uint64) uint64 {
 	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_BIG_WRITES |
 		fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO | fuse.CAP_PARALLEL_DIROPS |
@@ -57,9 +57,21 @@ func (fs *FS) InitFlags(offered uint64) uint64 {
 		want |= fuse.CAP_SUBMOUNTS
 	}
 	fs.below.announced.Store(want&offered&fuse.CAP_SUBMOUNTS != 0)
+	if fs.cfg.ACL.wants() && offered&aclFlags == aclFlags {
+		want |= aclWants
+	}
+	fs.acl.Store(want&aclFlags != 0)
 	fs.setExport(offered&fuse.CAP_EXPORT_SUPPORT != 0)
 	fs.killPrivV2.Store(want&offered&fuse.CAP_HANDLE_KILLPRIV_V2 != 0)
 	return want & offered
+}
+
+// InitRequires says which features the guest must have to be served.
+func (fs *FS) InitRequires() (flags uint64) {
+	if fs.cfg.ACL == NegotiateAlways {
+		flags |= aclFlags
+	}
+	return flags
 }
 
 // SyncFs makes the file system that a node lies on durable; for the root, those below too that the

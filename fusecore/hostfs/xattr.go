@@ -13,19 +13,13 @@ import (
 )
 
 // Without Config.XAttr all four answer ENOSYS, upon which the guest's kernel stops asking.
-// POSIX ACLs are not offered: a guest that does not apply them must not store them, or the host
-// would.
-
-func isACL(name string) bool {
-	return name == "system.posix_acl_access" || name == "system.posix_acl_default"
-}
 
 // nameMax is XATTR_NAME_MAX of Linux linux/limits.h.
 const nameMax = 255
 
 // hostAttr returns the host's name of the attribute that the guest calls name.
 func (fs *FS) hostAttr(name string) (string, error) {
-	if isACL(name) {
+	if isACL(name) && !fs.acl.Load() {
 		return "", unix.EOPNOTSUPP
 	}
 	prefix, verdict := fs.cfg.XAttrMap.Client(name)
@@ -66,6 +60,9 @@ func (fs *FS) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string, d
 	}
 	defer t.release()
 	n, err := sys.Getxattr(fs.host.proc, t.fd, name, dest)
+	if err == nil && len(dest) > 0 && isACL(name) {
+		n, err = fs.guestACL(dest[:n])
+	}
 	return uint32(max(n, 0)), status(err)
 }
 
@@ -92,8 +89,19 @@ func (fs *FS) changeAttr(cancel <-chan struct{}, op string, id uint64, name stri
 // SetXAttr sets an attribute. A name that gets too long for the host ends in ERANGE, as Linux says of
 // long names.
 func (fs *FS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
-	return status(fs.changeAttr(cancel, "setxattr", in.NodeId, name, func(fd int, name string) error {
-		return sys.Setxattr(fs.host.proc, fd, name, data, in.Flags)
+	return status(fs.changeAttr(cancel, "setxattr", in.NodeId, name, func(fd int, name string) (err error) {
+		if isACL(name) {
+			if data, err = fs.hostACL(data); err != nil {
+				return err
+			}
+		}
+		if err = sys.Setxattr(fs.host.proc, fd, name, data, in.Flags); err != nil || name != accessACL {
+			return err
+		}
+		if in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0 {
+			return fs.dropSGID(fd)
+		}
+		return nil
 	}))
 }
 
@@ -128,7 +136,10 @@ func (fs *FS) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) 
 	if err != nil {
 		return 0, status(err)
 	}
-	list := withoutACLs(fs.cfg.XAttrMap.List(buf[:n]))
+	list := fs.cfg.XAttrMap.List(buf[:n])
+	if !fs.acl.Load() {
+		list = withoutACLs(list)
+	}
 	if len(dest) > 0 && copy(dest, list) < len(list) {
 		return uint32(len(list)), fuse.ERANGE
 	}

@@ -27,7 +27,6 @@ var missing = []struct {
 	{option: "allow-direct-io", harmless: "false"},
 	{option: "no-readdirplus", harmless: "false"},
 	{option: "preserve-noatime", harmless: "false"},
-	{option: "posix-acl", harmless: "never", danger: "ACLs of the host are not obeyed for the guest's users"},
 	{option: "security-label", harmless: "never", danger: "new files get the label of the host's policy"},
 	{option: "posix-lock", harmless: "false", danger: "guests and the host do not see each other's locks"},
 	{option: "flock", harmless: "false", danger: "guests and the host do not see each other's locks"},

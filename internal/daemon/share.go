@@ -86,6 +86,7 @@ func (s *share) hostConfig(c config.Share, budget int) (hostfs.Config, error) {
 		Root:     c.SharedDir,
 		Cache:    hostfs.CacheMode(c.Cache), // the same words
 		XAttr:    c.XAttr,
+		ACL:      hostfs.Negotiation(c.PosixACL),
 		ReadOnly: c.ReadOnly,
 
 		KillPrivV2:        c.KillPrivV2,
