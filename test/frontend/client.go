@@ -53,8 +53,8 @@ func (d *Driver) Queue(i int) *Queue { return d.queues[i] }
 type Client struct {
 	// Caller is who asks.
 	Caller fuse.Caller
-	// Extensions are put behind the arguments of every request (struct fuse_ext_header and
-	// what follows it). The length is a multiple of 8.
+	// Extensions are put right behind the arguments of every request (struct fuse_ext_header and
+	// what follows it), as Linux does. The length is a multiple of 8.
 	Extensions []byte
 
 	d    *Driver
@@ -120,12 +120,7 @@ func (c *Client) frame(m Message, unique uint64) [][]byte {
 	for _, n := range m.Names {
 		c.args = append(append(c.args, n...), 0)
 	}
-	if len(c.Extensions) > 0 {
-		for len(c.args)%8 != 0 {
-			c.args = append(c.args, 0)
-		}
-		c.args = append(c.args, c.Extensions...)
-	}
+	c.args = append(c.args, c.Extensions...)
 	le := binary.NativeEndian
 	le.PutUint32(c.hdr[0:], uint32(inHeaderSize+len(c.args)+len(m.Data)))
 	le.PutUint32(c.hdr[4:], uint32(m.Op))
