@@ -17,6 +17,7 @@ const (
 	opFsync           = 20 // FUSE_FSYNC
 	opFsyncDir        = 30 // FUSE_FSYNCDIR
 	opSetLkw          = 33 // FUSE_SETLKW
+	opIoctl           = 39 // FUSE_IOCTL
 	opBatchForget     = 42 // FUSE_BATCH_FORGET
 	opFallocate       = 43 // FUSE_FALLOCATE
 	opCopyFileRange   = 47 // FUSE_COPY_FILE_RANGE
@@ -29,7 +30,7 @@ const (
 // everything waits for the network, except a FORGET, and Faults may make everything wait.
 func (fs *FS) MayBlock(opcode uint32) bool {
 	switch opcode {
-	case opFsync, opFsyncDir, opSetLkw, opFallocate, opCopyFileRange, opSyncFs, opCopyFileRange64:
+	case opFsync, opFsyncDir, opSetLkw, opIoctl, opFallocate, opCopyFileRange, opSyncFs, opCopyFileRange64:
 		return true
 	case opForget, opBatchForget:
 		return false
@@ -44,9 +45,10 @@ func (fs *FS) BorrowsNames() bool { return true }
 // Not wanted: locks (the guest keeps its own, this host's other users do not see them) and the
 // write-back cache.
 func (fs *FS) InitFlags(offered uint64) uint64 {
-	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_BIG_WRITES |
-		fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO | fuse.CAP_PARALLEL_DIROPS |
-		fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT | fuse.CAP_EXPORT_SUPPORT | fuse.CAP_CREATE_SUPP_GROUP)
+	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_EXPORT_SUPPORT |
+		fuse.CAP_BIG_WRITES | fuse.CAP_IOCTL_DIR | fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO |
+		fuse.CAP_PARALLEL_DIROPS | fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT | fuse.CAP_CREATE_SUPP_GROUP |
+		fuse.CAP_ALLOW_IDMAP)
 	if fs.policy.readDirPlus {
 		want |= fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO
 	}
