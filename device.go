@@ -10,6 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
 
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore"
 	"github.com/virtiofsd-go/virtiofsd-go/vhostuser"
@@ -35,9 +36,8 @@ const guestLogLines = 5
 const stopPatience = 2 * time.Second
 
 // device is the virtio-fs device of one connection: the vhostuser.Device that starts a
-// loop for each queue, and the virtqueue.Handler that gives their requests to the
-// session. Queue 0 is hiprio, the others are request queues (virtio 1.2 section 5.11.2);
-// all are served alike.
+// loop for each queue, whose requests go to the session. Queue 0 is hiprio, the others are
+// request queues (virtio 1.2 section 5.11.2); all are served alike.
 //
 // loops belongs to the connection's goroutine; the rest is fixed after newDevice and
 // safe for concurrent use.
@@ -45,6 +45,7 @@ type device struct {
 	mem     *guestmem.Memory
 	session *fusecore.Session
 	workers workers
+	waits   waits
 	config  []byte
 	fail    context.CancelCauseFunc // ends the connection
 
@@ -89,7 +90,7 @@ func (d *device) Config() []byte   { return d.config }
 // StartQueue starts the loop of queue i.
 func (d *device) StartQueue(i int, r vhostuser.Ring) error {
 	log := d.guestLog.With(zap.Int("queue", i))
-	l, err := virtqueue.Start(d.mem, ring(r), d, virtqueue.Options{
+	l, err := virtqueue.Start(d.mem, ring(r), queue{d, i, r.Size}, virtqueue.Options{
 		OnFault:    func(err error) { d.fail(err) },
 		OnBroken:   func(err error) { log.Error("the guest's driver broke the queue, it stands still", zap.Error(err)) },
 		OnBadChain: func(err error) { log.Warn("dropped a malformed request", zap.Error(err)) },
@@ -137,24 +138,44 @@ func ring(r vhostuser.Ring) virtqueue.Ring {
 	}
 }
 
+// queue is the virtqueue.Handler of one queue.
+type queue struct {
+	d    *device
+	i    int
+	size uint16 // of the ring, in descriptors
+}
+
 // Handle carries out one request on its queue's loop, or hands it to a worker if it
-// may block, so that one slow request never stands in front of others.
-func (d *device) Handle(c *virtqueue.Chain) {
+// may block, so that one slow request never stands in front of others. One that waits
+// for another one of the guest's is beside the workers, which may all be needed.
+func (q queue) Handle(c *virtqueue.Chain) {
 	r, ok := c.Data.(*fusecore.Request)
 	if !ok {
 		r = new(fusecore.Request)
 		c.Data = r
 	}
 	r.In, r.Out = c.Readable, c.Writable
-	n, again := d.session.Handle(r, true)
-	if again {
-		d.workers.submit(c)
-		return
+	n, again := q.d.session.Handle(r, true)
+	switch {
+	case !again:
+		c.Done(n)
+	case !r.WaitsForOthers():
+		q.d.workers.submit(c)
+	case q.d.waits.enter(q.i, c.Descs, q.size):
+		go q.wait(c)
+	default:
+		c.Done(q.d.session.Refuse(r, fuse.Status(unix.ENOLCK)))
 	}
-	c.Done(n)
 }
 
-// carryOut is Handle's second half, on a worker. If the VMM takes the memory away
+// wait carries out a request that has entered waits.
+func (q queue) wait(c *virtqueue.Chain) {
+	descs := c.Descs
+	q.d.carryOut(c)
+	q.d.waits.leave(q.i, descs)
+}
+
+// carryOut is Handle's second half, on a goroutine that may block. If the VMM takes the memory away
 // meanwhile, the request is dropped and the connection ends.
 func (d *device) carryOut(c *virtqueue.Chain) {
 	n := 0

@@ -46,8 +46,8 @@ type Options struct {
 	Queues int
 
 	// Workers is how many requests that block (fsync, cold reads, ...) are carried out
-	// at the same time for one VM; more wait, also the one that would end the others' waiting: a
-	// file system that takes locks for its guests needs more than can wait for one. 0 means 64.
+	// at the same time for one VM; more wait. Those that wait for a lock (SETLKW) do not count.
+	// 0 means 64.
 	Workers int
 
 	// Fuse are the limits of the FUSE session.

@@ -39,7 +39,13 @@ func handleSetlk(s *Session, r *Request) fuse.Status {
 	return s.fs.SetLk(r.cancel(), argsAs[fuse.LkIn](r))
 }
 
+// handleSetlkw tries on the loop whether the lock can be had at once, by a SETLK.
 func handleSetlkw(s *Session, r *Request) fuse.Status {
+	if r.inline {
+		st := s.fs.SetLk(r.cancel(), argsAs[fuse.LkIn](r))
+		r.again = st == fuse.EAGAIN || st == fuse.EACCES // POSIX allows both
+		return st
+	}
 	return s.fs.SetLkw(r.cancel(), argsAs[fuse.LkIn](r))
 }
 

@@ -42,6 +42,11 @@ type Request struct {
 // header returns the request's header.
 func (r *Request) header() *fuse.InHeader { return argsAs[fuse.InHeader](r) }
 
+// WaitsForOthers tells, after a Handle that has returned again=true, whether the request may wait
+// until another request of the guest's comes, as for a lock. Whoever carries out requests with a
+// bound on their number does not count it, or it may stand in the way of the one that it waits for.
+func (r *Request) WaitsForOthers() bool { return r.op.blocks == forOthers }
+
 // cancel is closed when the guest interrupts the request.
 func (r *Request) cancel() <-chan struct{} { return r.flight.cancel }
 

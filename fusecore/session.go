@@ -106,6 +106,10 @@ func (s *Session) Handle(r *Request, inline bool) (written int, again bool) {
 	return r.finish(st), false
 }
 
+// Refuse answers a request for which Handle has returned again=true with an error, and returns the
+// length of the reply. It does not block.
+func (s *Session) Refuse(r *Request, st fuse.Status) (written int) { return r.finish(st) }
+
 // handle is Handle without the reply.
 func (s *Session) handle(r *Request) fuse.Status {
 	r.silent = r.op.noReply
@@ -167,6 +171,8 @@ func (s *Session) mayBlock(r *Request) bool {
 		if s.has.readvNowait != nil {
 			return false
 		}
+	case forOthers:
+		return s.has.blocking == nil || s.has.blocking.MayBlock(uint32(OpSetlk))
 	}
 	return s.has.blocking == nil || s.has.blocking.MayBlock(uint32(r.op.code))
 }

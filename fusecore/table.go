@@ -30,6 +30,7 @@ const (
 	always                           // a worker
 	ifFileSystemSays                 // the loop, unless MayBlock claims it
 	tryFirst                         // the loop when the file system has a call that cannot block
+	forOthers                        // the loop tries; then it may wait for ever, for another request
 )
 
 // operations has a row for each opcode; rows without a name are unknown ones. Sizes are those
@@ -65,7 +66,7 @@ var operations = [...]operation{
 	OpFsyncdir:        {name: "FSYNCDIR", args: 16, handle: handleFsyncdir},
 	OpGetlk:           {name: "GETLK", args: 48, reply: 24, handle: handleGetlk},
 	OpSetlk:           {name: "SETLK", args: 48, handle: handleSetlk},
-	OpSetlkw:          {name: "SETLKW", args: 48, handle: handleSetlkw},
+	OpSetlkw:          {name: "SETLKW", args: 48, blocks: forOthers, handle: handleSetlkw},
 	OpAccess:          {name: "ACCESS", args: 8, handle: handleAccess},
 	OpCreate:          {name: "CREATE", args: 16, names: oneName, reply: 144, creates: true, handle: handleCreate},
 	OpInterrupt:       {name: "INTERRUPT", args: 8, control: true, anyRoom: true, blocks: never, handle: handleInterrupt},

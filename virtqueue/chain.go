@@ -41,6 +41,10 @@ type Chain struct {
 	Readable [][]byte // what the driver wrote, in order, in shared memory; valid until Done
 	Writable [][]byte // where the answer goes, in order, in shared memory; valid until Done
 
+	// Descs is how many descriptors of the ring it keeps from the driver until Done: an indirect
+	// table takes one.
+	Descs int
+
 	// Data is the owner's: nil in a new chain, kept when the chain is used again.
 	Data any
 
@@ -59,7 +63,7 @@ type span struct{ gpa, n uint64 }
 
 func (c *Chain) reset(head uint16, e *epoch) {
 	c.Head, c.epoch, c.inflight = head, e, true
-	c.total, c.room = 0, 0
+	c.Descs, c.total, c.room = 0, 0, 0
 	c.Readable, c.Writable = nil, nil
 	c.readable, c.writable, c.spans = c.readable[:0], c.writable[:0], c.spans[:0]
 }
@@ -90,6 +94,9 @@ func (q *Queue) walk(c *Chain, table []byte, i uint16, indirect bool) error {
 	n := len(table) / descSize
 	for range n {
 		d := readDesc(table, i)
+		if !indirect {
+			c.Descs++
+		}
 		switch {
 		case d.flags&descIndirect == 0:
 			if err := c.add(d); err != nil {
