@@ -156,6 +156,7 @@ func (fs *FS) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	}
 	defer h.release()
 	_, err = fs.withFDs(func() (int, error) { return 0, fs.data(h, cancel).Flush() }) // it may copy the fd
+	fs.flushLocks(h, in.LockOwner)
 	return status(err)
 }
 

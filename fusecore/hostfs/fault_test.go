@@ -110,6 +110,15 @@ func (s *share) operations() []operation {
 			return st
 		}, "copy /d/g 2+3"},
 		{func() fuse.Status { return s.Flush(nil, &fuse.FlushIn{InHeader: header(f), Fh: fh}) }, "flush /d/f"},
+		{func() fuse.Status {
+			return s.SetLk(nil, &fuse.LkIn{InHeader: header(f), Fh: fh, Lk: fuse.FileLock{End: 1, Typ: unix.F_WRLCK}})
+		}, "setlk /d/f"},
+		{func() fuse.Status {
+			return s.SetLkw(nil, &fuse.LkIn{InHeader: header(f), Fh: fh, Lk: fuse.FileLock{End: 1, Typ: unix.F_RDLCK}})
+		}, "setlk /d/f"},
+		{func() fuse.Status {
+			return s.GetLk(nil, &fuse.LkIn{InHeader: header(f), Fh: fh, Lk: fuse.FileLock{End: 1, Typ: unix.F_RDLCK}}, new(fuse.LkOut))
+		}, "getlk /d/f"},
 		{func() fuse.Status { return s.Fsync(nil, &fuse.FsyncIn{InHeader: header(f), Fh: fh}) }, "fsync /d/f"},
 		{func() fuse.Status { return s.OpenDir(nil, &fuse.OpenIn{InHeader: header(d)}, new(fuse.OpenOut)) }, "opendir /d"},
 		{func() fuse.Status { in, out := dir(); return s.ReadDir(nil, in, out) }, "readdir /d"},
@@ -152,7 +161,7 @@ func (s *share) operations() []operation {
 // are all that rules can name.
 func TestEveryOperationAsksForFaults(t *testing.T) {
 	r := new(recorder)
-	s := newShare(t, Config{Faults: r, XAttr: true})
+	s := newShare(t, Config{Faults: r, XAttr: true, PosixLocks: true})
 	if err := os.Mkdir(s.path("d"), 0o755); err != nil {
 		t.Fatal(err)
 	}

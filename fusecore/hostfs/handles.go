@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,8 @@ type handle struct {
 	fd   int    // owned by file, or by the handle if file is nil
 	file File   // data; nil for a directory
 	dir  dirPosition
-	refs atomic.Int32 // users, and one for being in the table
+	refs atomic.Int32                 // users, and one for being in the table
+	lock atomic.Pointer[locks.Handle] // nil: no lock was asked for through it
 }
 
 // enter counts a user; false if the handle is closed.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/creds"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/idmap"
@@ -57,6 +58,17 @@ type Config struct {
 	// beyond it and opened again when needed. 0: half of RLIMIT_NOFILE after a reserve for the
 	// rest of the process. Each fd pins about 1.5 KB of kernel memory.
 	FDBudget int
+	// PosixLocks and Flock make the guest's fcntl(2) and flock(2) locks hold on the host and between
+	// guests, instead of within the guest only.
+	PosixLocks, Flock bool
+	// Locks is where this share's guest and others wait for each other; the caller may give it to
+	// several shares. nil: a space of its own.
+	Locks *locks.Space
+	// MaxLockFDs is how many fds PosixLocks may take: one for each owner of locks and file. ENOLCK
+	// beyond it. 0: a quarter of MaxHandles, which has so many less.
+	MaxLockFDs int
+	// MaxLocks is how many byte ranges the guest may have locked. ENOLCK beyond it. 0: 1<<16.
+	MaxLocks int
 	// MaxHandles is how many files and directories the guest may have open. OPEN fails with
 	// ENFILE beyond it. 0: the other half.
 	MaxHandles int
@@ -76,6 +88,7 @@ type FS struct {
 	nodes  *inodes.Table
 	open   handles
 	below  submounts
+	locks  *locks.Guest
 	creds  *creds.Switcher
 	closed atomic.Bool
 
@@ -121,6 +134,7 @@ func New(c Config) (*FS, error) {
 		return nil, err
 	}
 	fs.open.init(c.MaxHandles)
+	fs.locks = fs.newLocks()
 	return fs, nil
 }
 
@@ -130,6 +144,7 @@ func (fs *FS) Close() error {
 	if fs.closed.Swap(true) {
 		return nil
 	}
+	fs.locks.Reset()
 	fs.open.closeAll()
 	fs.nodes.Close()
 	fs.host.close()
@@ -139,6 +154,7 @@ func (fs *FS) Close() error {
 // Reset forgets all files but the root and closes all handles, as for a guest that starts anew.
 // Requests under way finish with what they hold.
 func (fs *FS) Reset() {
+	fs.locks.Reset()
 	fs.open.closeAll()
 	fs.nodes.Reset()
 }

@@ -14,8 +14,8 @@ const fdReserve = 1024
 
 // limits fills the limits that are zero from RLIMIT_NOFILE.
 func (c *Config) limits() error {
-	if c.FDBudget < 0 || c.MaxHandles < 0 {
-		return fmt.Errorf("a limit of fds is negative")
+	if c.FDBudget < 0 || c.MaxHandles < 0 || c.MaxLockFDs < 0 || c.MaxLocks < 0 {
+		return fmt.Errorf("a limit is negative")
 	}
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
@@ -28,6 +28,13 @@ func (c *Config) limits() error {
 	}
 	if c.MaxHandles == 0 {
 		c.MaxHandles = max(half, 1)
+	}
+	if c.PosixLocks && c.MaxLockFDs == 0 {
+		c.MaxLockFDs = max(c.MaxHandles/4, 1)
+		c.MaxHandles = max(c.MaxHandles-c.MaxLockFDs, 1)
+	}
+	if c.MaxLocks == 0 {
+		c.MaxLocks = defaultMaxLocks
 	}
 	return nil
 }

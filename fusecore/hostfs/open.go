@@ -63,7 +63,10 @@ func (fs *FS) opened(h *handle, flags uint32, out *fuse.OpenOut) error {
 }
 
 // Release closes a file's handle.
-func (fs *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) { fs.open.remove(in.Fh) }
+func (fs *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	fs.dropLocks(in.Fh, in.NodeId)
+	fs.open.remove(in.Fh)
+}
 
 // ReleaseDir closes a directory's handle.
 func (fs *FS) ReleaseDir(in *fuse.ReleaseIn) { fs.open.remove(in.Fh) }

@@ -16,7 +16,6 @@ const (
 	opForget          = 2  // FUSE_FORGET
 	opFsync           = 20 // FUSE_FSYNC
 	opFsyncDir        = 30 // FUSE_FSYNCDIR
-	opSetLkw          = 33 // FUSE_SETLKW
 	opIoctl           = 39 // FUSE_IOCTL
 	opBatchForget     = 42 // FUSE_BATCH_FORGET
 	opFallocate       = 43 // FUSE_FALLOCATE
@@ -30,7 +29,7 @@ const (
 // everything waits for the network, except a FORGET, and Faults may make everything wait.
 func (fs *FS) MayBlock(opcode uint32) bool {
 	switch opcode {
-	case opFsync, opFsyncDir, opSetLkw, opIoctl, opFallocate, opCopyFileRange, opSyncFs, opCopyFileRange64:
+	case opFsync, opFsyncDir, opIoctl, opFallocate, opCopyFileRange, opSyncFs, opCopyFileRange64:
 		return true
 	case opForget, opBatchForget:
 		return false
@@ -42,8 +41,7 @@ func (fs *FS) MayBlock(opcode uint32) bool {
 func (fs *FS) BorrowsNames() bool { return true }
 
 // InitFlags says which features of FUSE_INIT the share wants of those that the guest offers.
-// Not wanted: locks (the guest keeps its own, this host's other users do not see them) and the
-// write-back cache.
+// Not wanted: the write-back cache.
 func (fs *FS) InitFlags(offered uint64) uint64 {
 	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_EXPORT_SUPPORT |
 		fuse.CAP_BIG_WRITES | fuse.CAP_IOCTL_DIR | fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO |
@@ -63,6 +61,12 @@ func (fs *FS) InitFlags(offered uint64) uint64 {
 		want |= aclWants
 	}
 	fs.acl.Store(want&aclFlags != 0)
+	if fs.cfg.PosixLocks {
+		want |= fuse.CAP_POSIX_LOCKS
+	}
+	if fs.cfg.Flock {
+		want |= fuse.CAP_FLOCK_LOCKS
+	}
 	fs.setExport(offered&fuse.CAP_EXPORT_SUPPORT != 0)
 	fs.killPrivV2.Store(want&offered&fuse.CAP_HANDLE_KILLPRIV_V2 != 0)
 	return want & offered

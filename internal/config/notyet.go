@@ -28,8 +28,6 @@ var missing = []struct {
 	{option: "no-readdirplus", harmless: "false"},
 	{option: "preserve-noatime", harmless: "false"},
 	{option: "security-label", harmless: "never", danger: "new files get the label of the host's policy"},
-	{option: "posix-lock", harmless: "false", danger: "guests and the host do not see each other's locks"},
-	{option: "flock", harmless: "false", danger: "guests and the host do not see each other's locks"},
 }
 
 // noSandbox is what everybody is told who has not chosen to go without.

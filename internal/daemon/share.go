@@ -16,6 +16,7 @@ import (
 
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
@@ -31,18 +32,24 @@ type share struct {
 	log    *zap.Logger
 }
 
-// openShare opens the shared directory and its socket. budget is how many files may be kept open
-// for the guest, workers how many requests may wait for the host at once. The caller closes the
-// share when nothing serves it.
-func openShare(c config.Share, budget, workers int, log *zap.Logger) (*share, error) {
+// common is what the shares of a process have in common.
+type common struct {
+	budget  int          // how many files each may keep open for its guest
+	workers int          // how many requests of each may wait for the host at once
+	locks   *locks.Space // where guests wait for each other's file locks
+}
+
+// openShare opens the shared directory and its socket. The caller closes the share when nothing
+// serves it.
+func openShare(c config.Share, all common, log *zap.Logger) (*share, error) {
 	if err := checkDir(c.SharedDir, log); err != nil {
 		return nil, err
 	}
-	s := &share{log: log, opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Workers: workers, Logger: log}}
+	s := &share{log: log, opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Workers: all.workers, Logger: log}}
 	if log.Core().Enabled(traceLevel) {
 		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
 	}
-	conf, err := s.hostConfig(c, budget)
+	conf, err := s.hostConfig(c, all)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +88,7 @@ func checkDir(dir string, log *zap.Logger) error {
 }
 
 // hostConfig is how package hostfs is told what c says.
-func (s *share) hostConfig(c config.Share, budget int) (hostfs.Config, error) {
+func (s *share) hostConfig(c config.Share, all common) (hostfs.Config, error) {
 	conf := hostfs.Config{
 		Root:     c.SharedDir,
 		Cache:    hostfs.CacheMode(c.Cache), // the same words
@@ -89,13 +96,17 @@ func (s *share) hostConfig(c config.Share, budget int) (hostfs.Config, error) {
 		ACL:      hostfs.Negotiation(c.PosixACL),
 		ReadOnly: c.ReadOnly,
 
+		PosixLocks: c.PosixLock,
+		Flock:      c.Flock,
+		Locks:      all.locks,
+
 		KillPrivV2:        c.KillPrivV2,
 		AnnounceSubmounts: c.AnnounceSubmounts,
 		Handles:           hostfs.HandleMode(c.FileHandles), // the same words
 
 		// Half for files that the guest knows, half for those that it has open.
-		FDBudget:   budget / 2,
-		MaxHandles: budget - budget/2,
+		FDBudget:   all.budget / 2,
+		MaxHandles: all.budget - all.budget/2,
 	}
 	if err := readMaps(c, &conf); err != nil {
 		return conf, err

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 )
 
@@ -23,14 +24,14 @@ func openShares(cfg config.Config, log *zap.Logger) (shares []*share, err error)
 	if err != nil {
 		return nil, err
 	}
-	workers := workersOf(cfg.ThreadPoolSize)
-	setThreads((workers + 1 + virtiofs.MaxRequestQueues) * len(cfg.Shares))
+	all := common{budget: budget, workers: workersOf(cfg.ThreadPoolSize), locks: locks.NewSpace()}
+	setThreads((all.workers + 1 + virtiofs.MaxRequestQueues) * len(cfg.Shares))
 	for _, c := range cfg.Shares {
 		own := log
 		if len(cfg.Shares) > 1 {
 			own = log.With(zap.String("share", c.SharedDir))
 		}
-		s, err := openShare(c, budget, workers, own)
+		s, err := openShare(c, all, own)
 		if err != nil {
 			for _, s := range shares {
 				err = errors.Join(err, s.close())

@@ -22,7 +22,7 @@ var operations = []operation{
 	{name: "link"}, {name: "unlink"}, {name: "rmdir"}, {name: "rename"},
 	{name: "open"}, {name: "read", ranged: true, counts: true}, {name: "write", ranged: true, counts: true},
 	{name: "truncate", ranged: true}, {name: "fallocate", ranged: true}, {name: "copy", ranged: true, counts: true},
-	{name: "seek"}, {name: "flush"}, {name: "fsync"},
+	{name: "seek"}, {name: "flush"}, {name: "fsync"}, {name: "getlk"}, {name: "setlk"},
 	{name: "opendir"}, {name: "readdir"}, {name: "fsyncdir"},
 	{name: "statfs"}, {name: "syncfs"},
 	{name: "getxattr"}, {name: "setxattr"}, {name: "listxattr"}, {name: "removexattr"},
