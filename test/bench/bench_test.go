@@ -32,6 +32,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.syscalls = true // test/setup has installed strace
 	p.names, p.depths, p.say = 128, []int{1, 4, 32}, t.Logf
 	var ws []workload
 	for _, w := range workloads {
@@ -72,9 +73,25 @@ func checkResult(t *testing.T, r *Result, ws []workload) {
 	if kicks == 0 || waits == 0 || signals == 0 {
 		t.Errorf("in all: %v kicks, %v waits, %v signals", kicks, waits, signals)
 	}
+	checkCalls(t, r)
 	for _, w := range ws {
 		if seen[w.name]%3 != 0 || seen[w.name] == 0 {
 			t.Errorf("%s has %d cells", w.name, seen[w.name])
+		}
+	}
+}
+
+// checkCalls looks at the system calls that the daemon cannot do without.
+func checkCalls(t *testing.T, r *Result) {
+	t.Helper()
+	needs := map[string]string{"getattr": "statx", "lookup": "openat2", "smallfile": "unlinkat", "randwrite4k": "pwritev2"}
+	for _, c := range r.Cells {
+		need := needs[c.Workload]
+		if need == "" || c.Daemon == floorName {
+			continue
+		}
+		if n := c.Calls[need]; n < 0.9 || n > 3 || c.calls() < n {
+			t.Errorf("%s %d, %s: %.2f %s per operation of %v", c.Workload, c.Depth, c.Daemon, n, need, c.Calls)
 		}
 	}
 }

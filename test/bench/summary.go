@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// summary prints one line for each row: everybody's CPU time, and how the daemons that are no
+// peers compare with the reference.
+func (r *Result) summary(w io.Writer) {
+	last := ""
+	for _, g := range r.groups() {
+		if dir := g.cells[0].Dir; dir != last {
+			last = dir
+			g.summaryHead(w)
+		}
+		line := fmt.Sprintf("%-19s", fmt.Sprintf("%s %d", g.cells[0].Workload, g.cells[0].Depth))
+		for _, c := range g.cells {
+			line += " " + cellText(c, number(c.median(cpu)))
+		}
+		for _, c := range g.cells {
+			if c.mine() {
+				line += fmt.Sprintf(" %7s %7s", number(g.ratio(c, cpu)), number(g.ratio(c, rate)))
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
+	}
+}
+
+func (g group) summaryHead(w io.Writer) {
+	line := fmt.Sprintf("%-19s", "CPU/op, µs")
+	for _, c := range g.cells {
+		line += " " + cellText(c, c.Daemon)
+	}
+	for _, c := range g.cells {
+		if c.mine() {
+			line += fmt.Sprintf(" %7s %7s", "ratio", "x ops")
+		}
+	}
+	fmt.Fprintf(w, "\n%s\n%s\n", g.cells[0].Dir, line)
+}
+
+// cellText is a column as wide as the daemon's name.
+func cellText(c *Cell, text string) string { return fmt.Sprintf("%*s", max(len(c.Daemon), 7), text) }
+
+// mine tells this daemon from its peers and the floor.
+func (c *Cell) mine() bool { return !c.Peer && c.Daemon != floorName }
