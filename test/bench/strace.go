@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// countTime is how long system calls are counted in a cell.
+// countTime is how long system calls are counted in a cell, at most.
 const countTime = 200 * time.Millisecond
 
 // countRow counts the system calls of each daemon in the row: in a run of its own, as strace slows
@@ -27,7 +27,7 @@ func (p plan) countRow(r *row, trees map[string]*tree) {
 		if len(c.Samples) == 0 || r.w.hol {
 			continue
 		}
-		calls, err := countCell(t, r.w, r.depth, trees[t.name])
+		calls, err := countCell(t, r.w, r.depth, trees[t.name], min(countTime, p.time))
 		if c.Calls = calls; err != nil {
 			c.Failed = fmt.Sprintf("while its system calls were counted: %v", err)
 			p.say("%s failed: %s", c.Daemon, c.Failed)
@@ -35,7 +35,7 @@ func (p plan) countRow(r *row, trees map[string]*tree) {
 	}
 }
 
-func countCell(t target, w workload, depth int, tr *tree) (calls map[string]float64, err error) {
+func countCell(t target, w workload, depth int, tr *tree, d time.Duration) (calls map[string]float64, err error) {
 	s, err := startSession(t, w, depth, tr)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func countCell(t target, w workload, depth int, tr *tree) (calls map[string]floa
 	if err != nil {
 		return nil, err
 	}
-	runErr := s.run(countTime, 1)
+	runErr := s.run(d, 1)
 	if err := errors.Join(runErr, tracer.stop()); err != nil {
 		return nil, err
 	}
