@@ -47,7 +47,8 @@ type Conn struct {
 	protocol ProtocolFeature // acknowledged by SET_PROTOCOL_FEATURES
 	owned    bool            // SET_OWNER was seen
 	rings    []ring
-	back     int // back-end request channel (SET_BACKEND_REQ_FD), -1: none
+	peerSeen bool // warnPrivate has looked
+	back     int  // back-end request channel (SET_BACKEND_REQ_FD), -1: none
 }
 
 // NewConn prepares to serve the front-end at the other end of sock. From here on the socket

@@ -23,6 +23,7 @@ var (
 	ErrValue         = errors.New("value out of range")
 	ErrRingAddress   = errors.New("ring address is misaligned")
 	ErrRingMemory    = errors.New("ring is not in the guest memory that was shared with this process (QEMU: a memory backend with share=on)")
+	ErrNoMemory      = errors.New("the VMM shares no guest memory with this process (QEMU: -object memory-backend-memfd,share=on,... with -machine memory-backend=...; libvirt: <access mode='shared'/> in <memoryBacking>)")
 	ErrConfig        = errors.New("not in the configuration space")
 	ErrReadOnly      = errors.New("configuration space is read-only")
 	ErrNotSocket     = errors.New("file descriptor is not a stream socket")

@@ -34,6 +34,9 @@ func (c *Conn) setMemTable(m *message) ([]byte, error) {
 	if err := c.mem.Replace(regions, fds); err != nil {
 		return nil, err
 	}
+	if n > 0 {
+		c.warnPrivate(regions[0])
+	}
 	c.memoryChanged()
 	return nil, nil
 }
@@ -42,9 +45,11 @@ func (c *Conn) addMemReg(m *message) ([]byte, error) {
 	if len(m.fds) == 0 {
 		return nil, ErrMissingFDs
 	}
-	if err := c.mem.Add(decodeMemRegion(m.payload[8:]), m.takeFD(0)); err != nil {
+	r := decodeMemRegion(m.payload[8:])
+	if err := c.mem.Add(r, m.takeFD(0)); err != nil {
 		return nil, err
 	}
+	c.warnPrivate(r)
 	c.memoryChanged()
 	return nil, nil
 }

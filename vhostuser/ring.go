@@ -209,7 +209,10 @@ func (c *Conn) resolve(r *ring) (Ring, error) {
 		{&out.Used, r.addr.Used, 6 + 8*n, 4},
 	} {
 		gpa, err := t.Translate(part.addr, part.size)
-		if err != nil {
+		switch {
+		case err != nil && t.Empty():
+			return out, ErrNoMemory
+		case err != nil:
 			return out, fmt.Errorf("%w: %w", ErrRingMemory, err)
 		}
 		if gpa%part.align != 0 {

@@ -42,7 +42,7 @@ type common struct {
 // openShare opens the shared directory and its socket. The caller closes the share when nothing
 // serves it.
 func openShare(c config.Share, all common, log *zap.Logger) (*share, error) {
-	if err := checkDir(c.SharedDir, log); err != nil {
+	if err := checkDir(c.SharedDir); err != nil {
 		return nil, err
 	}
 	s := &share{log: log, opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Workers: all.workers, Logger: log}}
@@ -66,7 +66,7 @@ func openShare(c config.Share, all common, log *zap.Logger) (*share, error) {
 }
 
 // checkDir looks at the shared directory first, as a mistake there is common.
-func checkDir(dir string, log *zap.Logger) error {
+func checkDir(dir string) error {
 	st, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -78,11 +78,8 @@ func checkDir(dir string, log *zap.Logger) error {
 	case !st.IsDir():
 		return fmt.Errorf("%s is not a directory: only directories can be shared", dir)
 	}
-	if unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil {
-		return fmt.Errorf("the shared directory %s may not be searched by user %d: start the daemon as another user, or change the directory's mode", dir, os.Geteuid())
-	}
-	if unix.Faccessat(unix.AT_FDCWD, dir, unix.R_OK, unix.AT_EACCESS) != nil {
-		log.Warn("The shared directory may not be read by this user: the guest cannot list it", zap.Int("user", os.Geteuid()))
+	if unix.Faccessat(unix.AT_FDCWD, dir, unix.R_OK|unix.X_OK, unix.AT_EACCESS) != nil {
+		return fmt.Errorf("the shared directory %s may not be read and searched by user %d: start the daemon as another user, or change the directory's mode", dir, os.Geteuid())
 	}
 	return nil
 }

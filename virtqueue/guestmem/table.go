@@ -28,6 +28,9 @@ func newTable(regions []*mapping, gen uint64) *Table {
 // Generation returns the value that Memory.Generation had while this table was the current one.
 func (t *Table) Generation() uint64 { return t.gen }
 
+// Empty tells whether there is no guest memory at all.
+func (t *Table) Empty() bool { return len(t.regions) == 0 }
+
 // Release gives up one reference; no view that came from it may be used any more.
 func (t *Table) Release() {
 	switch n := t.refs.Add(-1); {
