@@ -102,9 +102,7 @@ func checkSample(t *testing.T, c *Cell, s Sample) {
 	if c.Daemon != floorName {
 		bad = bad || s.Kicks > 8 || s.Signals > 8 || s.Anon < 0.5 || s.Anon > s.RSS || s.Ready <= 0
 	}
-	// The clock of another process's CPU time counts whole ticks of threads that run now, so a
-	// figure that is taken off can leave nothing.
-	if c.Workload != "behind-fsync" {
+	if c.Workload != "behind-fsync" { // where it may not be told
 		bad = bad || s.CPU <= 0
 	}
 	if bad {
@@ -208,7 +206,7 @@ func TestRatios(t *testing.T) {
 	if got := quantile([]uint32{1000, 2000, 3000, 4000}, 0.5); got != 3 {
 		t.Errorf("median of four: %v", got)
 	}
-	if got := median([]float64{4, 1, 3, 2}); got != 2.5 {
+	if got := median([]float64{4, math.NaN(), 1, 3, 2}); got != 2.5 {
 		t.Errorf("median %v", got)
 	}
 }

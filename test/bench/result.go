@@ -70,15 +70,21 @@ func (g group) best(name string) *Cell {
 		case len(c.Samples) == 0 || c.Daemon == floorName:
 		case name != "" && c.Daemon == name:
 			return c
-		case name == "" && c.Peer && (best == nil || c.median(cpu) < best.median(cpu)):
+		case name == "" && c.Peer && (best == nil || c.median(cpu) < best.median(cpu) || math.IsNaN(best.median(cpu))):
 			best = c
 		}
 	}
 	return best
 }
 
-// Figures of a sample.
-func cpu(s Sample) float64  { return s.CPU }
+// Figures of a sample; NaN is no figure.
+func cpu(s Sample) float64 {
+	if s.CPU == 0 {
+		return math.NaN()
+	}
+	return s.CPU
+}
+
 func rate(s Sample) float64 { return s.OpsPerSecond() }
 
 // median of a figure over the rounds; NaN without samples.
@@ -90,7 +96,9 @@ func (c *Cell) median(figure func(Sample) float64) float64 {
 	return median(v)
 }
 
+// median leaves out what is NaN.
 func median(v []float64) float64 {
+	v = slices.DeleteFunc(v, math.IsNaN)
 	if len(v) == 0 {
 		return math.NaN()
 	}

@@ -16,7 +16,7 @@ type Sample struct {
 	P50     float64 // latency of an operation, µs
 	P99     float64
 	P999    float64
-	CPU     float64 // µs of CPU time, user and system, per operation
+	CPU     float64 // µs of CPU time, user and system, per operation; 0: cannot be told
 	// Waits and Preempted are context switches per operation: because a thread had to wait, which
 	// ends in a wake-up, and because another one was to run.
 	Waits, Preempted float64
