@@ -27,6 +27,14 @@ type cachePolicy struct {
 	readDirPlus bool          // attributes with names are worth sending
 }
 
+// negative is how long the guest may trust that a name is not there: never longer than a second, as
+// a name that comes into being is waited for more often than a file is expected to stay.
+func (p *cachePolicy) negative() time.Duration { return min(p.timeout, time.Second) }
+
+// cacheSymlinks tells whether the guest may keep what symbolic links say for as long as it knows
+// them. It never looks again, and those of procfs change.
+func (p *cachePolicy) cacheSymlinks() bool { return p.timeout == day }
+
 const day = 24 * time.Hour
 
 var cachePolicies = map[CacheMode]*cachePolicy{

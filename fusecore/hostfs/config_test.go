@@ -60,13 +60,14 @@ func TestCachePolicies(t *testing.T) {
 		mode          CacheMode
 		seconds       uint64
 		open, openDir uint32
-		plus          bool
+		plus, links   bool
+		negative      uint64
 	}{
-		{CacheNever, 0, 1, 0, false},
-		{CacheMetadata, 86400, 1, 0xa, true},
-		{CacheAuto, 1, 0, 0, true},
-		{"", 1, 0, 0, true},
-		{CacheAlways, 86400, 2, 0xa, true},
+		{CacheNever, 0, 1, 0, false, false, 0},
+		{CacheMetadata, 86400, 1, 0xa, true, true, 1},
+		{CacheAuto, 1, 0, 0, true, false, 1},
+		{"", 1, 0, 0, true, false, 1},
+		{CacheAlways, 86400, 2, 0xa, true, true, 1},
 	} {
 		t.Run(string(c.mode), func(t *testing.T) {
 			s := newShare(t, Config{Cache: c.mode})
@@ -86,6 +87,14 @@ func TestCachePolicies(t *testing.T) {
 				if got&never != 0 {
 					t.Errorf("flag %#x is wanted", never)
 				}
+			}
+			if (got&fuse.CAP_CACHE_SYMLINKS != 0) != c.links {
+				t.Errorf("flags %#x, symbolic links may be kept: %v", got, c.links)
+			}
+			h, none := header(1), fuse.EntryOut{}
+			st := s.Lookup(nil, &h, "none", &none)
+			if c.negative == 0 && st != fuse.ENOENT || c.negative != 0 && (!st.Ok() || none.NodeId != 0 || none.EntryValid != c.negative) {
+				t.Errorf("a name that is not there: %v, %+v", st, none)
 			}
 			if s.InitFlags(0) != 0 {
 				t.Error("wants what was not offered")

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lookup finds name in a directory. For "." and ".." see export.go.
+// Lookup finds name in a directory. OK with node 0: there is none, for as long as the entry says. For "." and ".." see export.go.
 func (fs *FS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	switch {
 	case name == "." && fs.export.Load():
@@ -25,7 +25,13 @@ func (fs *FS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out
 	if err := fs.fault(cancel, "lookup", at{dir.FD(), name}); err != nil {
 		return status(err)
 	}
-	return status(fs.lookup(dir, name, out))
+	err = fs.lookup(dir, name, out)
+	if d := fs.policy.negative(); d > 0 && err == unix.ENOENT {
+		*out = fuse.EntryOut{} // no node: the guest may remember that (fs/fuse/dir.c, fuse_lookup)
+		out.SetEntryTimeout(d)
+		return fuse.OK
+	}
+	return status(err)
 }
 
 // directory pins the node of an operation with a name in it, and checks the name.

@@ -31,6 +31,11 @@ type Config struct {
 	Root string
 	// Cache says what the guest may keep and for how long. Zero: CacheAuto.
 	Cache CacheMode
+	// NoReadDirPlus keeps attributes from being sent with the names of a directory.
+	NoReadDirPlus bool
+	// AllowMMap lets the guest map files shared also if it does not cache them
+	// (FUSE_DIRECT_IO_ALLOW_MMAP).
+	AllowMMap bool
 	// XAttr turns extended attributes on. Without it the guest is told that there are none.
 	XAttr bool
 	// XAttrMap renames extended attributes between guest and host. nil: they keep their names.

@@ -47,8 +47,14 @@ func (fs *FS) InitFlags(offered uint64) uint64 {
 		fuse.CAP_BIG_WRITES | fuse.CAP_IOCTL_DIR | fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO |
 		fuse.CAP_PARALLEL_DIROPS | fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT | fuse.CAP_CREATE_SUPP_GROUP |
 		fuse.CAP_ALLOW_IDMAP)
-	if fs.policy.readDirPlus {
+	if fs.policy.readDirPlus && !fs.cfg.NoReadDirPlus {
 		want |= fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO
+	}
+	if fs.policy.cacheSymlinks() {
+		want |= fuse.CAP_CACHE_SYMLINKS
+	}
+	if fs.cfg.AllowMMap {
+		want |= fuse.CAP_DIRECT_IO_ALLOW_MMAP
 	}
 	if fs.cfg.KillPrivV2 {
 		want |= fuse.CAP_HANDLE_KILLPRIV_V2

@@ -159,7 +159,8 @@ func (c *client) gone(f *clientFile) bool {
 	for name, other := range c.model {
 		if other == f {
 			h := header(c.dir)
-			return c.Lookup(nil, &h, name, &fuse.EntryOut{}) == fuse.ENOENT
+			var e fuse.EntryOut
+			return c.Lookup(nil, &h, name, &e).Ok() && e.NodeId == 0
 		}
 	}
 	return true

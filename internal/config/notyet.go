@@ -23,9 +23,7 @@ var missing = []struct {
 	{option: "migration-mode"}, {option: "migration-on-error"},
 	{option: "migration-verify-handles", harmless: "false"}, {option: "migration-confirm-paths", harmless: "false"},
 	{option: "writeback", harmless: "false"},
-	{option: "allow-mmap", harmless: "false"},
 	{option: "allow-direct-io", harmless: "false"},
-	{option: "no-readdirplus", harmless: "false"},
 	{option: "preserve-noatime", harmless: "false"},
 	{option: "security-label", harmless: "never", danger: "new files get the label of the host's policy"},
 }

@@ -97,6 +97,8 @@ func (s *share) hostConfig(c config.Share, all common) (hostfs.Config, error) {
 		Flock:      c.Flock,
 		Locks:      all.locks,
 
+		NoReadDirPlus:     c.NoReadDirPlus,
+		AllowMMap:         c.AllowMMap,
 		KillPrivV2:        c.KillPrivV2,
 		AnnounceSubmounts: c.AnnounceSubmounts,
 		Handles:           hostfs.HandleMode(c.FileHandles), // the same words

@@ -11,9 +11,14 @@ import (
 
 // Operations on names.
 
-// Lookup finds a name. The node counts one more lookup.
+// Lookup finds a name. The node counts one more lookup. An entry with node 0 is ENOENT, as it is to
+// Linux (fs/fuse/dir.c, fuse_lookup); its EntryValid says for how long.
 func (c *Client) Lookup(parent uint64, name string) (fuse.EntryOut, syscall.Errno) {
-	return do[fuse.EntryOut](c, Message{Op: OpLookup, Node: parent, Names: []string{name}})
+	e, errno := do[fuse.EntryOut](c, Message{Op: OpLookup, Node: parent, Names: []string{name}})
+	if errno == 0 && e.NodeId == 0 {
+		errno = syscall.ENOENT
+	}
+	return e, errno
 }
 
 // Mkdir makes a directory.
