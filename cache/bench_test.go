@@ -16,15 +16,15 @@ type realFile struct {
 	fd int
 }
 
-func (f realFile) ReadAt(dst [][]byte, off int64, _ bool) (int, error) {
+func (f realFile) ReadAt(_ <-chan struct{}, dst [][]byte, off int64, _ bool) (int, error) {
 	return sys.Readv(f.fd, dst, off, 0)
 }
 
-func (f realFile) WriteAt(src [][]byte, off int64, _ WriteFlags) (int, error) {
+func (f realFile) WriteAt(_ <-chan struct{}, src [][]byte, off int64, _ WriteFlags) (int, error) {
 	return sys.Writev(f.fd, src, off, 0)
 }
 
-func (f realFile) Stat() (Stamp, error) {
+func (f realFile) Stat(<-chan struct{}) (Stamp, error) {
 	var st unix.Statx_t
 	err := sys.Statx(f.fd, 0, unix.STATX_SIZE|unix.STATX_MTIME|unix.STATX_CTIME, &st)
 	return Stamp{Size: int64(st.Size), Mtime: st.Mtime.Sec*1e9 + int64(st.Mtime.Nsec), Ctime: st.Ctime.Sec*1e9 + int64(st.Ctime.Nsec)}, err
@@ -81,7 +81,7 @@ func BenchmarkRead(b *testing.B) {
 		for mode, frames := range map[string]bool{"cache": true, "none": false} {
 			b.Run(name+"/"+mode, func(b *testing.B) {
 				f := benchFile(b, frames)
-				run(b, f, n, func(buf [][]byte, off int64) (int, error) { return f.ReadAt(buf, off, 0) })
+				run(b, f, n, func(buf [][]byte, off int64) (int, error) { return f.ReadAt(nil, buf, off, 0) })
 			})
 		}
 	}

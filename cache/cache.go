@@ -35,6 +35,7 @@ type Cache struct {
 	down      chan struct{} // closed by Shutdown
 	shutdown  sync.Once
 	planted   planted
+	eager     bool // for tests: a write makes pages also in a mapping that has none
 	hashStart uint64
 
 	table    sync.RWMutex

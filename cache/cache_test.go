@@ -68,7 +68,7 @@ func TestIdleMemory(t *testing.T) {
 	f := c.Open(testKey, Handle{Host: h, Mode: ModeAlways})
 	for round := range 3 {
 		buf := make([]byte, 16*PageSize)
-		if _, err := f.ReadAt([][]byte{buf}, 0, 0); err != nil || !bytes.Equal(buf, h.data[:len(buf)]) {
+		if _, err := f.ReadAt(nil, [][]byte{buf}, 0, 0); err != nil || !bytes.Equal(buf, h.data[:len(buf)]) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		if c.trim.timer == nil {
@@ -153,7 +153,7 @@ func TestManyMappings(t *testing.T) {
 				h := &fakeHost{clock: clock, data: pattern(byte(i%5), 4*PageSize)}
 				f := c.Open(k, Handle{Host: h, Mode: ModeAlways})
 				buf := make([]byte, 4*PageSize)
-				if _, err := f.ReadAt([][]byte{buf}, 0, 0); err != nil || !bytes.Equal(buf, h.data) {
+				if _, err := f.ReadAt(nil, [][]byte{buf}, 0, 0); err != nil || !bytes.Equal(buf, h.data) {
 					t.Errorf("file %d: wrong bytes, %v", i%5, err)
 				}
 				f.Close()
@@ -234,8 +234,8 @@ func TestNoAllocations(t *testing.T) {
 	f := c.Open(testKey, Handle{Host: quiet{h}, Mode: ModeAlways})
 	dst := [][]byte{make([]byte, PageSize)}
 	for what, do := range map[string]func(){
-		"hit":          func() { _, _ = f.ReadAt(dst, PageSize, 0) },
-		"direct read":  func() { _, _ = f.ReadAt(dst, PageSize, ReadDirect) },
+		"hit":          func() { _, _ = f.ReadAt(nil, dst, PageSize, 0) },
+		"direct read":  func() { _, _ = f.ReadAt(nil, dst, PageSize, ReadDirect) },
 		"write":        func() { _, _ = f.WriteAt(nil, dst, PageSize, 0) },
 		"direct write": func() { _, _ = f.WriteAt(nil, dst, 2*PageSize, WriteDirect) },
 	} {
@@ -253,14 +253,14 @@ func TestNoAllocations(t *testing.T) {
 // quiet is a host that takes everything and makes no garbage.
 type quiet struct{ *fakeHost }
 
-func (q quiet) ReadAt(dst [][]byte, off int64, _ bool) (int, error) {
+func (q quiet) ReadAt(_ <-chan struct{}, dst [][]byte, off int64, _ bool) (int, error) {
 	to := cursor{bufs: dst}
 	n := size(dst)
 	return n, to.scatter(q.data[off : off+int64(n)])
 }
-func (q quiet) WriteAt(src [][]byte, off int64, _ WriteFlags) (int, error) {
+func (q quiet) WriteAt(_ <-chan struct{}, src [][]byte, off int64, _ WriteFlags) (int, error) {
 	from := cursor{bufs: src}
 	n := size(src)
 	return n, from.gather(q.data[off : off+int64(n)])
 }
-func (q quiet) Stat() (Stamp, error) { return Stamp{Size: int64(len(q.data))}, nil }
+func (q quiet) Stat(<-chan struct{}) (Stamp, error) { return Stamp{Size: int64(len(q.data))}, nil }

@@ -15,40 +15,45 @@ import (
 // second is the new one. That works for one change at a time only; otherwise, and where there is
 // nothing to save, nothing is asked, and the next check starts anew.
 type change struct {
-	m     *mapping
-	host  HostFile
-	lock  *rangeLock // nil: none needed
-	worth bool       // there are pages to save, or to come
-	adopt bool       // the stamp was right before
-	epoch uint64     // then
-	drops uint64     // then
-	size  int64      // of the file before, -1: unknown
-	after Stamp      // if known
-	known bool
+	m    *mapping
+	host HostFile
+	by   <-chan struct{} // cancel of its request
+	lock *rangeLock      // nil: none needed
+
+	through bool   // the change goes through the pages
+	worth   bool   // there are pages to save, or to come
+	adopt   bool   // the stamp was right before
+	epoch   uint64 // then
+	drops   uint64 // then
+	size    int64  // of the file before, -1: unknown
+	after   Stamp  // if known
+	known   bool
 }
 
-// begin takes the range lock of the pages from lo to before hi. keep: the change goes through the
-// pages and will leave some. Otherwise they are taken out now, before the host is asked, so that
-// readers meanwhile ask the host, too. look: the size is wanted in any case. EINTR: canceled.
-func (m *mapping) begin(cancel <-chan struct{}, h HostFile, lo, hi int64, keep, look bool) (ch change, err error) {
-	ch = change{m: m, host: h, size: -1}
+// begin takes the range lock of the pages from lo to before hi. A change that is through the pages
+// will leave some. For any other they are taken out now, before the host is asked, so that readers
+// meanwhile ask the host, too. EINTR: canceled; EAGAIN: somebody else has the range, and how says
+// not to wait.
+func (m *mapping) begin(cancel <-chan struct{}, h HostFile, lo, hi int64, how beginning) (ch change, err error) {
+	ch = change{m: m, host: h, by: cancel, size: -1}
 	if lo < hi {
-		if ch.lock, err = m.lockRange(cancel, lo, hi); err != nil {
+		if ch.lock, err = m.lockRange(cancel, lo, hi, how&nowait != 0); err != nil {
 			return ch, err
 		}
 	}
 	m.mu.Lock()
-	if !keep && !m.c.planted.dropLate {
+	ch.through = how&through != 0 && m.keeps() && (len(m.pages) > 0 || m.c.eager)
+	if !ch.through && !m.c.planted.dropLate {
 		m.drop(lo, hi)
 	}
 	alone := m.changing == 0
 	m.changing++
-	ch.worth = keep || look || len(m.pages) > 0
+	ch.worth = ch.through || how&look != 0 || len(m.pages) > 0
 	m.unlock()
 	if !ch.worth {
 		return ch, nil
 	}
-	st, err := m.c.stat(h)
+	st, err := m.c.stat(cancel, h)
 	m.mu.Lock()
 	defer m.unlock()
 	switch {
@@ -65,10 +70,19 @@ func (m *mapping) begin(cancel <-chan struct{}, h HostFile, lo, hi int64, keep, 
 	return ch, nil
 }
 
+// beginning is how a change begins.
+type beginning uint8
+
+const (
+	through beginning = 1 << 0 // through the pages, if the mapping has any: for none two statx are no use
+	look    beginning = 1 << 1 // the size is wanted in any case
+	nowait  beginning = 1 << 2 // EAGAIN instead of waiting
+)
+
 // stat asks for the stamp after the change.
 func (ch *change) stat() (Stamp, bool) {
 	if !ch.known {
-		st, err := ch.m.c.stat(ch.host)
+		st, err := ch.m.c.stat(ch.by, ch.host)
 		ch.after, ch.known = st, err == nil
 	}
 	return ch.after, ch.known
@@ -106,7 +120,7 @@ func (f *File) Change(cancel <-chan struct{}, off, n int64, change func() error)
 	if n >= 0 && off <= math.MaxInt64-n-PageSize {
 		hi = (off + n + PageSize - 1) / PageSize
 	}
-	ch, err := f.m.begin(cancel, f.host, lo, hi, false, false)
+	ch, err := f.m.begin(cancel, f.host, lo, hi, 0)
 	if err != nil {
 		return err
 	}
@@ -118,17 +132,17 @@ func (f *File) Change(cancel <-chan struct{}, off, n int64, change func() error)
 		}
 		ch.end()
 	}()
-	return again(change)
+	return again(cancel, change)
 }
 
 // Metadata makes a change of the attributes of the file k (mode, owner, times, links, extended
-// attributes) by a call of change. stat reads its stamp.
+// attributes) by a call of change. stat reads its stamp. It waits for nobody.
 func (c *Cache) Metadata(k Key, stat func() (Stamp, error), change func() error) error {
 	m := c.find(k)
 	if m == nil {
 		return change()
 	}
-	ch, err := m.begin(nil, statOnly{stat: stat}, 0, 0, false, false)
+	ch, err := m.begin(nil, statOnly{stat: stat}, 0, 0, 0)
 	if err != nil {
 		return err
 	}
@@ -142,14 +156,14 @@ type statOnly struct {
 	stat func() (Stamp, error)
 }
 
-func (s statOnly) Stat() (Stamp, error) { return s.stat() }
+func (s statOnly) Stat(<-chan struct{}) (Stamp, error) { return s.stat() }
 
 // Truncate sets the size.
 func (f *File) Truncate(cancel <-chan struct{}, size int64) error {
 	if f.m.c.planted.noTruncateLock {
-		return f.host.Truncate(size)
+		return f.host.Truncate(cancel, size)
 	}
-	return f.Change(cancel, size, -1, func() error { return f.host.Truncate(size) })
+	return f.Change(cancel, size, -1, func() error { return f.host.Truncate(cancel, size) })
 }
 
 // Allocate is fallocate(2). Only a mode that is known to leave the size alone has an end.
@@ -160,7 +174,7 @@ func (f *File) Allocate(cancel <-chan struct{}, mode uint32, off, n int64) error
 	case keepsSize, keepsSize | unix.FALLOC_FL_PUNCH_HOLE, keepsSize | unix.FALLOC_FL_ZERO_RANGE:
 		to = max(n, 0)
 	}
-	return f.Change(cancel, off, to, func() error { return f.host.Allocate(mode, off, n) })
+	return f.Change(cancel, off, to, func() error { return f.host.Allocate(cancel, mode, off, n) })
 }
 
 // maxCopy is the most that one CopyTo copies: nobody should have to wait long for its range lock.
@@ -173,19 +187,19 @@ func (f *File) CopyTo(cancel <-chan struct{}, dst *File, off, dstOff, n int64) (
 	}
 	n = min(n, maxCopy)
 	err = dst.Change(cancel, dstOff, n, func() (err error) {
-		done, err = f.host.CopyTo(dst.host, off, dstOff, n)
+		done, err = f.host.CopyTo(cancel, dst.host, off, dstOff, n)
 		return err
 	})
 	return done, err
 }
 
 // Sync makes what was written durable. If that fails, the host may have dropped what it had taken.
-func (f *File) Sync(dataOnly bool) error {
-	return f.failed(again(func() error { return f.host.Sync(dataOnly) }))
+func (f *File) Sync(cancel <-chan struct{}, dataOnly bool) error {
+	return f.failed(again(cancel, func() error { return f.host.Sync(cancel, dataOnly) }))
 }
 
 // Flush reports errors of earlier writes, as close(2) does.
-func (f *File) Flush() error { return f.failed(f.host.Flush()) }
+func (f *File) Flush(cancel <-chan struct{}) error { return f.failed(f.host.Flush(cancel)) }
 
 // failed drops all pages after an error.
 func (f *File) failed(err error) error {
@@ -195,13 +209,4 @@ func (f *File) failed(err error) error {
 		f.m.unlock()
 	}
 	return err
-}
-
-// again repeats a call that was interrupted.
-func again(call func() error) error {
-	for {
-		if err := call(); err != unix.EINTR {
-			return err
-		}
-	}
 }

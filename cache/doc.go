@@ -10,9 +10,9 @@
 // is kept where that needs no waiting. Readers take no range lock and wait for nobody but the host.
 //
 // Whoever changes a file takes the range lock of the pages concerned, in one step, and holds it
-// until the host has answered and the pages are set. A small write goes through the pages; a large
-// one, a direct one and every other change takes the pages out before it asks the host, so that
-// meanwhile readers ask the host, too.
+// until the host has answered and the pages are set. A small write to a file that has pages goes
+// through them; a large one, a direct one and every other change takes the pages out before it asks
+// the host, so that meanwhile readers ask the host, too.
 //
 // # States of a page
 //

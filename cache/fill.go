@@ -109,7 +109,7 @@ func (r *read) miss() error {
 		off += int64(n)
 	}
 	r.s.vec = vec
-	got, err := c.readHost(r.f.buffered, vec, r.off, int(r.end-r.off), r.nowait)
+	got, err := c.readHost(r.cancel, r.f.buffered, vec, r.off, int(r.end-r.off), r.nowait)
 	if err != nil {
 		return err
 	}

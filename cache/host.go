@@ -2,30 +2,65 @@
 
 package cache
 
+import "golang.org/x/sys/unix"
+
 // PageSize is the size of a page in bytes, whatever the host's is.
 const PageSize = 4096
 
 // HostFile is an open file of the host. Offsets and sizes are bytes, errors bare errnos of the
-// host. Its methods may be called at the same time.
+// host. Its methods may be called at the same time. What can wait ends with EINTR soon after cancel,
+// the channel of the request that it is for, was closed; nil: never.
 type HostFile interface {
-	// ReadAt fills dst from off on. A short count is continued by the caller; 0 is the end of
-	// the file. With nowait only what is in memory is read; EAGAIN: the rest would block.
-	ReadAt(dst [][]byte, off int64, nowait bool) (int, error)
+	// ReadAt fills dst from off on. A short count is continued by the caller, unless it comes
+	// with an error; 0 is the end of the file. With nowait only what is in memory is read;
+	// EAGAIN: the rest would block.
+	ReadAt(cancel <-chan struct{}, dst [][]byte, off int64, nowait bool) (int, error)
 	// WriteAt writes src at off, or, with WriteAppend, at the end of the file. A short count is
-	// continued by the caller; 0 is a refusal.
-	WriteAt(src [][]byte, off int64, f WriteFlags) (int, error)
+	// continued by the caller; 0, or an error behind some bytes, is a refusal.
+	WriteAt(cancel <-chan struct{}, src [][]byte, off int64, f WriteFlags) (int, error)
 	// Truncate sets the size.
-	Truncate(size int64) error
+	Truncate(cancel <-chan struct{}, size int64) error
 	// Allocate is fallocate(2) with its FALLOC_FL_* modes.
-	Allocate(mode uint32, off, n int64) error
+	Allocate(cancel <-chan struct{}, mode uint32, off, n int64) error
 	// Sync makes what was written durable; dataOnly leaves out times (fdatasync).
-	Sync(dataOnly bool) error
+	Sync(cancel <-chan struct{}, dataOnly bool) error
 	// Flush reports errors of earlier writes that the host knows at close(2).
-	Flush() error
+	Flush(cancel <-chan struct{}) error
 	// CopyTo copies n bytes at off to dst, a file of the same kind. Less than n is no error.
-	CopyTo(dst HostFile, off, dstOff, n int64) (int64, error)
+	CopyTo(cancel <-chan struct{}, dst HostFile, off, dstOff, n int64) (int64, error)
 	// Stat returns size and times. Taken is set by the cache.
-	Stat() (Stamp, error)
+	Stat(cancel <-chan struct{}) (Stamp, error)
+}
+
+// maxInterrupts is how often in a row a call that was interrupted is made again. The host's own
+// calls are never, so one that always is has been made to fail so.
+const maxInterrupts = 100
+
+// interrupts counts how often the calls of one request were interrupted in a row.
+type interrupts int
+
+// again tells whether a call that ended with err is to be made again: it was interrupted, and not
+// because its request is canceled.
+func (n *interrupts) again(cancel <-chan struct{}, err error) bool {
+	if *n++; err != unix.EINTR || *n > maxInterrupts {
+		return false
+	}
+	select {
+	case <-cancel:
+		return false
+	default:
+		return true
+	}
+}
+
+// again makes a call until it is not interrupted any more.
+func again(cancel <-chan struct{}, call func() error) error {
+	var n interrupts
+	for {
+		if err := call(); !n.again(cancel, err) {
+			return err
+		}
+	}
 }
 
 // WriteFlags are properties of one write.
@@ -37,7 +72,8 @@ const (
 	WriteDSync  WriteFlags = 1 << 1 // durable before it returns, as with O_DSYNC
 	WriteSync   WriteFlags = 1 << 2 // with times, as with O_SYNC
 	WriteDirect WriteFlags = 1 << 3 // the guest opened the file with O_DIRECT
-	WriteCache  WriteFlags = 1 << 4 // from the guest's page cache (FUSE_WRITE_CACHE): the other flags do not count
+	WriteCache  WriteFlags = 1 << 4 // from the guest's page cache (FUSE_WRITE_CACHE): the flags above do not count
+	WriteNowait WriteFlags = 1 << 5 // EAGAIN instead of waiting for a range lock; nothing counts as done
 )
 
 const (

@@ -76,7 +76,7 @@ func (h *fakeHost) writes() []string {
 	return slices.DeleteFunc(h.taken(), func(s string) bool { return s == "stat" || s[:4] == "read" })
 }
 
-func (h *fakeHost) ReadAt(dst [][]byte, off int64, nowait bool) (int, error) {
+func (h *fakeHost) ReadAt(_ <-chan struct{}, dst [][]byte, off int64, nowait bool) (int, error) {
 	want := size(dst)
 	defer h.done()
 	cut, err := h.call("read", off, want)
@@ -101,7 +101,7 @@ func (h *fakeHost) ReadAt(dst [][]byte, off int64, nowait bool) (int, error) {
 	return n, nil
 }
 
-func (h *fakeHost) WriteAt(src [][]byte, off int64, fl WriteFlags) (int, error) {
+func (h *fakeHost) WriteAt(_ <-chan struct{}, src [][]byte, off int64, fl WriteFlags) (int, error) {
 	want := size(src)
 	defer h.done()
 	cut, err := h.call("write", off, want)
@@ -168,7 +168,7 @@ func (h *fakeHost) touch(off int64, old, now []byte, foreign bool) {
 	}
 }
 
-func (h *fakeHost) Truncate(size int64) error {
+func (h *fakeHost) Truncate(_ <-chan struct{}, size int64) error {
 	defer h.done()
 	_, err := h.call("truncate", size, 0)
 	h.mu.Lock()
@@ -182,7 +182,7 @@ func (h *fakeHost) Truncate(size int64) error {
 }
 
 // Allocate knows the plain mode, and punching holes.
-func (h *fakeHost) Allocate(mode uint32, off, n int64) error {
+func (h *fakeHost) Allocate(_ <-chan struct{}, mode uint32, off, n int64) error {
 	defer h.done()
 	_, err := h.call("allocate", off, int(n))
 	h.mu.Lock()
@@ -203,7 +203,7 @@ func (h *fakeHost) Allocate(mode uint32, off, n int64) error {
 	return nil
 }
 
-func (h *fakeHost) Sync(dataOnly bool) error {
+func (h *fakeHost) Sync(_ <-chan struct{}, dataOnly bool) error {
 	defer h.done()
 	_, err := h.call("sync", 0, 0)
 	h.mu.Lock()
@@ -212,14 +212,14 @@ func (h *fakeHost) Sync(dataOnly bool) error {
 	return err
 }
 
-func (h *fakeHost) Flush() error {
+func (h *fakeHost) Flush(<-chan struct{}) error {
 	defer h.done()
 	_, err := h.call("flush", 0, 0)
 	return err
 }
 
 // CopyTo copies within one file, or from a constant one.
-func (h *fakeHost) CopyTo(dst HostFile, off, dstOff, n int64) (int64, error) {
+func (h *fakeHost) CopyTo(_ <-chan struct{}, dst HostFile, off, dstOff, n int64) (int64, error) {
 	defer h.done()
 	_, err := h.call("copy", dstOff, int(n))
 	d := dst.(*fakeHost)
@@ -241,7 +241,7 @@ func (h *fakeHost) CopyTo(dst HostFile, off, dstOff, n int64) (int64, error) {
 	return int64(len(b)), nil
 }
 
-func (h *fakeHost) Stat() (Stamp, error) {
+func (h *fakeHost) Stat(<-chan struct{}) (Stamp, error) {
 	defer h.done()
 	_, err := h.call("stat", 0, 0)
 	h.mu.Lock()
@@ -249,6 +249,8 @@ func (h *fakeHost) Stat() (Stamp, error) {
 	h.note("stat")
 	return Stamp{Size: int64(len(h.data)), Mtime: h.mtime, Ctime: h.mtime}, err
 }
+
+func (h *fakeHost) stamp() (Stamp, error) { return h.Stat(nil) }
 
 // foreign changes bytes as another process does.
 func (h *fakeHost) foreign(off int64, b []byte) {
@@ -306,6 +308,7 @@ func newTestCache(frames int, clock *fakeClock, heap bool) *Cache {
 	if err != nil {
 		panic(err)
 	}
+	c.eager = true
 	if frames > 0 && heap {
 		_ = unix.Munmap(c.mem)
 		c.mem = make([]byte, frames*PageSize)
@@ -363,7 +366,7 @@ func (b *bench) checkPages() {
 func (b *bench) read(off int64, n int) []byte {
 	b.t.Helper()
 	buf := make([]byte, n)
-	got, err := b.f.ReadAt(split(buf), off, 0)
+	got, err := b.f.ReadAt(nil, split(buf), off, 0)
 	if err != nil {
 		b.t.Fatalf("read %d+%d: %v", off, n, err)
 	}

@@ -27,20 +27,20 @@ func (w *world) operation(g int, r *rand.Rand) {
 	case x < 84:
 		_, _ = f.CopyTo(w.cancel(r), w.files[r.IntN(len(w.files))], place(r), place(r), length(r))
 	case x < 85:
-		_ = f.Sync(r.IntN(2) == 0)
+		_ = f.Sync(nil, r.IntN(2) == 0)
 	case x < 90:
 		taken := w.c.Now()
-		st, err := w.h.Stat()
+		st, err := w.h.Stat(nil)
 		if st.Taken = taken; err == nil {
 			f.Observe(st, r.IntN(3) == 0)
 		}
 	case x < 94:
 		buf := make([]byte, PageSize)
-		_, _ = w.other.ReadAt([][]byte{buf}, int64(r.IntN(4))*PageSize, 0)
+		_, _ = w.other.ReadAt(nil, [][]byte{buf}, int64(r.IntN(4))*PageSize, 0)
 	case x < 95:
 		w.c.DropDevice(testKey.Dev)
 	case x < 96:
-		_ = w.c.Metadata(testKey, w.h.Stat, func() error {
+		_ = w.c.Metadata(testKey, w.h.stamp, func() error {
 			w.h.mu.Lock()
 			defer w.h.mu.Unlock()
 			w.h.mtime++
@@ -116,7 +116,7 @@ func (w *world) opRead(g int, r *rand.Rand, f *File) {
 	}
 	was, began := w.start(g, off, n)
 	buf := make([]byte, n)
-	got, err := f.ReadAt(split(buf), off, fl)
+	got, err := f.ReadAt(nil, split(buf), off, fl)
 	if err != nil {
 		if !w.cfg.errors {
 			w.finding("read %d+%d: %v from a host without errors", off, n, err)

@@ -71,7 +71,7 @@ func overwritten(p planted) (found []string) {
 	c := newTestCache(4, h.clock, true)
 	c.planted = p
 	f := c.Open(testKey, Handle{Host: h, Mode: ModeAlways})
-	_, _ = f.ReadAt([][]byte{make([]byte, PageSize)}, 0, 0)
+	_, _ = f.ReadAt(nil, [][]byte{make([]byte, PageSize)}, 0, 0)
 	m := f.m
 	m.mu.Lock()
 	i := m.pages[0]
@@ -104,15 +104,15 @@ func stale(p planted) (found []string) {
 	f := c.Open(testKey, Handle{Host: h, Mode: ModeAlways})
 	buf := make([]byte, PageSize)
 	for name, look := range map[string]func(){
-		"statx": func() { st, _ := c.stat(h); f.Observe(st, false) },
-		"open":  func() { st, _ := c.stat(h); c.Observe(testKey, st, true) },
+		"statx": func() { st, _ := c.stat(nil, h); f.Observe(st, false) },
+		"open":  func() { st, _ := c.stat(nil, h); c.Observe(testKey, st, true) },
 		"time":  func() { h.clock.advance(trust) },
 		"write": func() { _, _ = f.WriteAt(nil, [][]byte{h.content()[:10]}, 0, 0) },
 	} {
-		_, _ = f.ReadAt([][]byte{buf}, 0, 0)
+		_, _ = f.ReadAt(nil, [][]byte{buf}, 0, 0)
 		h.foreign(0, pattern(byte(name[0]), PageSize))
 		look()
-		if n, err := f.ReadAt([][]byte{buf}, 0, 0); n != PageSize || err != nil || !bytes.Equal(buf, h.data) {
+		if n, err := f.ReadAt(nil, [][]byte{buf}, 0, 0); n != PageSize || err != nil || !bytes.Equal(buf, h.data) {
 			found = append(found, name+": a read is older than what the daemon has seen")
 		}
 	}
@@ -135,12 +135,12 @@ func keptAfterSync(p planted) (found []string) {
 		}
 		return -1, nil
 	}
-	for name, sync := range map[string]func() error{"fsync": func() error { return f.Sync(false) }, "flush": f.Flush} {
+	for name, sync := range map[string]func() error{"fsync": func() error { return f.Sync(nil, false) }, "flush": func() error { return f.Flush(nil) }} {
 		if err := sync(); err != unix.EIO {
 			found = append(found, name+" answers something else")
 		}
 		buf := make([]byte, 2*PageSize)
-		if _, err := f.ReadAt([][]byte{buf}, 0, 0); err != nil || !bytes.Equal(buf, h.data) {
+		if _, err := f.ReadAt(nil, [][]byte{buf}, 0, 0); err != nil || !bytes.Equal(buf, h.data) {
 			found = append(found, name+": bytes that the host has lost are read")
 		}
 		copy(h.data, pattern(3, 2*PageSize))

@@ -41,7 +41,7 @@ func predicted(seed uint64, n int, p planted) (found []string) {
 		case 0:
 			_ = f.Truncate(nil, place(r))
 		case 1, 2:
-			_, _ = f.ReadAt([][]byte{make([]byte, 3*PageSize)}, off&^(PageSize-1), 0)
+			_, _ = f.ReadAt(nil, [][]byte{make([]byte, 3*PageSize)}, off&^(PageSize-1), 0)
 		}
 		answers = randomAnswers(r)
 		h.taken()

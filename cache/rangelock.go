@@ -74,8 +74,8 @@ func (l *ranges) covers(page int64) bool {
 }
 
 // lockRange waits until the pages from lo to before hi are the caller's. EINTR: cancel was closed
-// or the cache is being shut down.
-func (m *mapping) lockRange(cancel <-chan struct{}, lo, hi int64) (*rangeLock, error) {
+// or the cache is being shut down. With nowait: EAGAIN if it would have to wait.
+func (m *mapping) lockRange(cancel <-chan struct{}, lo, hi int64, nowait bool) (*rangeLock, error) {
 	r := rangeLocks.Get().(*rangeLock)
 	r.lo, r.hi, r.held = lo, hi, false
 	m.mu.Lock()
@@ -84,6 +84,11 @@ func (m *mapping) lockRange(cancel <-chan struct{}, lo, hi int64) (*rangeLock, e
 		m.grant(r)
 		m.mu.Unlock()
 		return r, nil
+	}
+	if nowait {
+		m.release(r)
+		m.mu.Unlock()
+		return nil, unix.EAGAIN
 	}
 	if r.granted == nil {
 		r.granted = make(chan struct{}, 1)

@@ -25,7 +25,7 @@ func queueUp(m *mapping, lo, hi int64, cancel <-chan struct{}) <-chan *rangeLock
 	before := count()
 	got := make(chan *rangeLock, 1)
 	go func() {
-		r, err := m.lockRange(cancel, lo, hi)
+		r, err := m.lockRange(cancel, lo, hi, false)
 		if err != nil {
 			close(got)
 			return
@@ -118,7 +118,7 @@ func TestRangeLocksExclude(t *testing.T) {
 					cancel = make(chan struct{})
 					time.AfterFunc(time.Duration(r.IntN(50))*time.Microsecond, func() { close(cancel) })
 				}
-				l, err := m.lockRange(cancel, lo, hi)
+				l, err := m.lockRange(cancel, lo, hi, false)
 				if err != nil {
 					continue
 				}

@@ -9,8 +9,9 @@ import (
 )
 
 // ReadAt fills dst from off on. Less than asked for means that the host file ended there. An error
-// means that nothing counts as read. dst may be memory of a guest.
-func (f *File) ReadAt(dst [][]byte, off int64, fl ReadFlags) (int, error) {
+// means that nothing counts as read. dst may be memory of a guest. EINTR: cancel was closed while
+// the host was asked.
+func (f *File) ReadAt(cancel <-chan struct{}, dst [][]byte, off int64, fl ReadFlags) (int, error) {
 	want := size(dst)
 	switch {
 	case off < 0 || off > math.MaxInt64-int64(want):
@@ -21,11 +22,11 @@ func (f *File) ReadAt(dst [][]byte, off int64, fl ReadFlags) (int, error) {
 	s := getScratch()
 	defer s.put()
 	if fl&ReadDirect != 0 || !f.mode.keeps() {
-		return f.readPast(s, f.host, dst, off, want, fl)
+		return f.readPast(cancel, s, f.host, dst, off, want, fl)
 	}
-	r := read{f: f, s: s, to: cursor{bufs: dst}, off: off, end: off + int64(want), began: f.m.c.Now(), nowait: fl&ReadNowait != 0}
+	r := read{f: f, cancel: cancel, s: s, to: cursor{bufs: dst}, off: off, end: off + int64(want), began: f.m.c.Now(), nowait: fl&ReadNowait != 0}
 	if want > maxPages*PageSize || !r.pin() {
-		return f.readPast(s, f.buffered, dst, off, want, fl)
+		return f.readPast(cancel, s, f.buffered, dst, off, want, fl)
 	}
 	if r.due {
 		if err := r.check(); err != nil {
@@ -43,33 +44,28 @@ func (f *File) ReadAt(dst [][]byte, off int64, fl ReadFlags) (int, error) {
 	return int(r.off - off), nil
 }
 
-// keepsPages tells whether pages may be kept now.
-func (m *mapping) keepsPages() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.keeps()
-}
-
 // readPast reads without looking at pages: the host has every byte that was acknowledged.
-func (f *File) readPast(s *scratch, h HostFile, dst [][]byte, off int64, want int, fl ReadFlags) (int, error) {
+func (f *File) readPast(cancel <-chan struct{}, s *scratch, h HostFile, dst [][]byte, off int64, want int, fl ReadFlags) (int, error) {
 	s.vec = append(s.vec[:0], dst...)
-	return f.m.c.readHost(h, s.vec, off, want, fl&ReadNowait != 0)
+	return f.m.c.readHost(cancel, h, s.vec, off, want, fl&ReadNowait != 0)
 }
 
 // readHost asks until all was read, the file ended, or the host failed.
-func (c *Cache) readHost(h HostFile, vec [][]byte, off int64, want int, nowait bool) (int, error) {
+func (c *Cache) readHost(cancel <-chan struct{}, h HostFile, vec [][]byte, off int64, want int, nowait bool) (int, error) {
 	got := 0
+	var eintr interrupts
 	for got < want {
-		n, err := h.ReadAt(vec, off+int64(got), nowait)
+		n, err := h.ReadAt(cancel, vec, off+int64(got), nowait)
 		switch {
-		case n > 0:
+		case n > 0 && (err == nil || err == unix.EINTR):
+			eintr = 0
 			n = min(n, want-got)
 			got += n
 			vec = advance(vec, n)
 			if c.planted.shortAnswer {
 				return got, nil
 			}
-		case err == unix.EINTR:
+		case eintr.again(cancel, err):
 		case err != nil:
 			return 0, err
 		default:
@@ -82,6 +78,7 @@ func (c *Cache) readHost(h HostFile, vec [][]byte, off int64, want int, nowait b
 // read is a read through the pages that is under way.
 type read struct {
 	f      *File
+	cancel <-chan struct{}
 	s      *scratch
 	to     cursor
 	off    int64 // what comes next
@@ -97,7 +94,7 @@ type read struct {
 // check looks at the host file, and then at the pages.
 func (r *read) check() error {
 	m := r.f.m
-	st, err := m.c.stat(r.f.buffered)
+	st, err := m.c.stat(r.cancel, r.f.buffered)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func TestReads(t *testing.T) {
 			}
 			b.h.taken()
 			buf := make([]byte, tt.n)
-			n, err := b.f.ReadAt(split(buf), tt.off, tt.flags)
+			n, err := b.f.ReadAt(nil, split(buf), tt.off, tt.flags)
 			end := min(tt.off+tt.n, int64(tt.size))
 			if want := pattern(1, tt.size)[min(tt.off, end):end]; err != nil || !bytes.Equal(buf[:n], want) {
 				t.Errorf("%d, %v; want %d bytes as in the file", n, err, len(want))
@@ -84,12 +84,12 @@ func TestReadErrors(t *testing.T) {
 	checkPresent(t, b, []int64{0, 1, 2})
 	b.c.DropDevice(testKey.Dev)
 	answers = []answer{{n: PageSize}, {err: unix.EIO}}
-	if n, err := b.f.ReadAt([][]byte{make([]byte, 2*PageSize)}, 0, 0); n != 0 || err != unix.EIO {
+	if n, err := b.f.ReadAt(nil, [][]byte{make([]byte, 2*PageSize)}, 0, 0); n != 0 || err != unix.EIO {
 		t.Errorf("a read that fails half-way: %d, %v", n, err)
 	}
 	checkPresent(t, b, nil)
 	for _, off := range []int64{-1, 1<<63 - 5} {
-		if _, err := b.f.ReadAt([][]byte{make([]byte, 10)}, off, 0); err != unix.EINVAL {
+		if _, err := b.f.ReadAt(nil, [][]byte{make([]byte, 10)}, off, 0); err != unix.EINVAL {
 			t.Errorf("a read at %d: %v", off, err)
 		}
 		if _, err := b.write(off, make([]byte, 10), 0); err != unix.EINVAL {
@@ -124,7 +124,7 @@ func TestFaults(t *testing.T) {
 	}
 	b.read(0, 2*PageSize)
 	for _, there := range []bool{true, false} {
-		if n, err := b.f.ReadAt([][]byte{gone}, 0, 0); n != 0 || err != unix.EFAULT {
+		if n, err := b.f.ReadAt(nil, [][]byte{gone}, 0, 0); n != 0 || err != unix.EFAULT {
 			t.Errorf("a read, pages there: %v: %d, %v", there, n, err)
 		}
 		b.c.DropDevice(testKey.Dev)
@@ -186,13 +186,13 @@ func TestNowait(t *testing.T) {
 		}
 		return -1, nil
 	}
-	if n, err := b.f.ReadAt([][]byte{make([]byte, PageSize)}, 0, ReadNowait); n != 0 || err != unix.EAGAIN {
+	if n, err := b.f.ReadAt(nil, [][]byte{make([]byte, PageSize)}, 0, ReadNowait); n != 0 || err != unix.EAGAIN {
 		t.Errorf("%d, %v", n, err)
 	}
 	b.h.before = nil
 	b.read(0, PageSize)
 	b.h.before = func(op string, _ int64, _ int) (int, error) { return 0, unix.EIO }
-	if n, err := b.f.ReadAt([][]byte{make([]byte, PageSize)}, 0, ReadNowait); n != PageSize || err != nil {
+	if n, err := b.f.ReadAt(nil, [][]byte{make([]byte, PageSize)}, 0, ReadNowait); n != PageSize || err != nil {
 		t.Errorf("from the pages: %d, %v", n, err)
 	}
 }

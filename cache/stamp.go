@@ -40,9 +40,9 @@ func fresh(then, now int64) bool {
 }
 
 // stat asks the host.
-func (c *Cache) stat(h HostFile) (Stamp, error) {
+func (c *Cache) stat(cancel <-chan struct{}, h HostFile) (Stamp, error) {
 	taken := c.Now()
-	st, err := h.Stat()
+	st, err := h.Stat(cancel)
 	st.Taken = taken
 	return st, err
 }

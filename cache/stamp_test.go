@@ -14,7 +14,7 @@ import (
 // observe is a statx by the daemon.
 func (b *bench) observe(opened bool) {
 	taken := b.c.Now()
-	st, _ := b.h.Stat()
+	st, _ := b.h.Stat(nil)
 	st.Taken = taken
 	b.f.Observe(st, opened)
 }
@@ -146,7 +146,7 @@ func TestOwnChanges(t *testing.T) {
 			return b.f.Allocate(nil, unix.FALLOC_FL_KEEP_SIZE|unix.FALLOC_FL_PUNCH_HOLE, 2*PageSize, 10)
 		},
 		"chmod": func(b *bench) error {
-			return b.c.Metadata(testKey, b.h.Stat, func() error { b.h.mtime++; return nil })
+			return b.c.Metadata(testKey, b.h.stamp, func() error { b.h.mtime++; return nil })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,12 +9,12 @@ import (
 )
 
 // WriteAt writes src, which may be memory of a guest, at off, or at the end of the file with
-// WriteAppend. It returns how many bytes the host took: if not all, the host refused the next one
-// or src is not there. An error means that none was taken, or, for WriteSync, WriteDSync and
-// WriteCache, that not all were. EINTR: cancel was closed before the host was asked.
+// WriteAppend. It returns how many bytes the host took: if not all, the host refused the next one,
+// src is not there, or cancel was closed. An error means that none was taken, or, for WriteSync,
+// WriteDSync and WriteCache, that not all were. EINTR: cancel was closed before the host took any.
 func (f *File) WriteAt(cancel <-chan struct{}, src [][]byte, off int64, fl WriteFlags) (int, error) {
 	if fl&WriteCache != 0 {
-		fl = WriteCache
+		fl &= WriteCache | WriteNowait
 	}
 	n := size(src)
 	switch {
@@ -23,7 +23,7 @@ func (f *File) WriteAt(cancel <-chan struct{}, src [][]byte, off int64, fl Write
 	case n == 0:
 		return 0, nil
 	}
-	w := write{f: f, s: getScratch(), host: f.host, from: cursor{bufs: src}, off: off, end: off + int64(n), flags: fl, began: f.m.c.Now()}
+	w := write{f: f, cancel: cancel, s: getScratch(), host: f.host, from: cursor{bufs: src}, off: off, end: off + int64(n), flags: fl, began: f.m.c.Now()}
 	defer w.s.put()
 	if fl&WriteCache != 0 {
 		w.host = f.buffered
@@ -31,32 +31,37 @@ func (f *File) WriteAt(cancel <-chan struct{}, src [][]byte, off int64, fl Write
 	var err error
 	switch {
 	case fl&WriteAppend != 0:
-		err = w.appending(cancel)
-	case fl&WriteDirect != 0, !f.mode.keeps(), n > maxPages*PageSize, !f.m.keepsPages():
-		err = w.past(cancel)
+		err = w.appending()
+	case fl&WriteDirect != 0, !f.mode.keeps(), n > maxPages*PageSize:
+		err = w.whole(0)
 	default:
-		err = w.through(cancel)
+		err = w.whole(through)
 	}
 	return w.answer(n, err)
 }
 
 // write is a write that is under way.
 type write struct {
-	f     *File
-	s     *scratch
-	host  HostFile
-	from  cursor
-	off   int64 // what comes next
-	end   int64
-	flags WriteFlags
-	began int64 // Cache.Now
-	took  int   // bytes that the host took
+	f      *File
+	cancel <-chan struct{}
+	s      *scratch
+	host   HostFile
+	from   cursor
+	off    int64 // what comes next
+	end    int64
+	flags  WriteFlags
+	began  int64 // Cache.Now
+	took   int   // bytes that the host took
 }
 
 // answer is the result for the guest.
 func (w *write) answer(n int, err error) (int, error) {
-	if err != nil && w.flags&syncFlags != 0 && err != unix.EFAULT && err != unix.EINTR {
-		return 0, w.f.failed(err)
+	if err != nil && w.flags&syncFlags != 0 {
+		switch err {
+		case unix.EFAULT, unix.EINTR, unix.EAGAIN: // nothing that the host has said
+		default:
+			return 0, w.f.failed(err)
+		}
 	}
 	switch {
 	case w.flags&WriteCache != 0 && w.took < n && err == nil, w.took == 0 && err == nil:
@@ -67,23 +72,35 @@ func (w *write) answer(n int, err error) (int, error) {
 	return w.took, nil
 }
 
-// past writes past the pages, in one batch: directly, or a stream.
-func (w *write) past(cancel <-chan struct{}) error {
-	lo, hi := w.off/PageSize, (w.end-1)/PageSize+1
-	if w.f.m.c.planted.noDirectLock {
-		return w.all()
+// begin is mapping.begin for a write.
+func (w *write) begin(lo, hi int64, how beginning) (change, error) {
+	if w.flags&WriteNowait != 0 {
+		how |= nowait
 	}
-	ch, err := w.f.m.begin(cancel, w.host, lo, hi, false, false)
+	return w.f.m.begin(w.cancel, w.host, lo, hi, how)
+}
+
+// whole writes at its place: through the pages in batches, if how says so and there are some, or
+// past them in one.
+func (w *write) whole(how beginning) error {
+	lo, hi := w.off/PageSize, (w.end-1)/PageSize+1
+	if p := &w.f.m.c.planted; p.noDirectLock && how == 0 || p.noWriteLock && how == through {
+		lo, hi = 0, 0
+	}
+	ch, err := w.begin(lo, hi, how)
 	if err != nil {
 		return err
 	}
 	defer ch.end()
+	if ch.through {
+		return w.through(&ch)
+	}
 	return w.all()
 }
 
 // appending writes at the end of the file, wherever that is. The range lock reaches from the
 // page of the last known end; if the end turns out to lie before that, from the start.
-func (w *write) appending(cancel <-chan struct{}) error {
+func (w *write) appending() error {
 	m := w.f.m
 	m.mu.Lock()
 	lo := int64(0)
@@ -91,26 +108,36 @@ func (w *write) appending(cancel <-chan struct{}) error {
 		lo = m.stamp.Size / PageSize
 	}
 	m.mu.Unlock()
-	for ; ; lo = 0 {
-		ch, err := m.begin(cancel, w.host, lo, toEnd, false, lo > 0)
-		if err != nil {
+	if lo > 0 {
+		if done, err := w.appendFrom(lo); done || err != nil {
 			return err
 		}
-		if lo > 0 && ch.size < lo*PageSize {
-			ch.end()
-			continue
-		}
-		err = w.all()
-		if lo > 0 {
-			if after, known := ch.stat(); !known || after.Size-int64(w.took) < lo*PageSize {
-				m.mu.Lock()
-				m.dropAll() // somebody else has cut the file off
-				m.unlock()
-			}
-		}
-		ch.end()
+	}
+	ch, err := w.begin(0, toEnd, 0)
+	if err != nil {
 		return err
 	}
+	defer ch.end()
+	return w.all()
+}
+
+// appendFrom appends to a file that ends on page lo or behind. If it does not, nothing is done.
+func (w *write) appendFrom(lo int64) (done bool, err error) {
+	ch, err := w.begin(lo, toEnd, look)
+	if err != nil {
+		return false, err
+	}
+	defer ch.end()
+	if ch.size < lo*PageSize {
+		return false, nil
+	}
+	err = w.all()
+	if after, known := ch.stat(); !known || after.Size-int64(w.took) < lo*PageSize {
+		ch.m.mu.Lock()
+		ch.m.dropAll() // somebody else has cut the file off
+		ch.m.unlock()
+	}
+	return true, err
 }
 
 // all sends the rest of the write from where it lies.
@@ -124,15 +151,16 @@ func (w *write) all() error {
 // send asks the host until it has taken n bytes or refuses: with an errno or by taking none.
 func (w *write) send(vec [][]byte, n int) (int, error) {
 	took := 0
+	var eintr interrupts
 	for took < n {
-		k, err := w.host.WriteAt(vec, w.off+int64(took), w.flags&hostFlags)
-		switch {
-		case k > 0:
+		k, err := w.host.WriteAt(w.cancel, vec, w.off+int64(took), w.flags&hostFlags)
+		if k > 0 {
 			k = min(k, n-took)
 			took += k
 			vec = advance(vec, k)
-		case err == unix.EINTR:
-		default:
+			eintr = 0
+		}
+		if (k <= 0 || err != nil) && !eintr.again(w.cancel, err) {
 			return took, err
 		}
 	}
@@ -140,25 +168,16 @@ func (w *write) send(vec [][]byte, n int) (int, error) {
 }
 
 // through writes through the pages.
-func (w *write) through(cancel <-chan struct{}) error {
-	m := w.f.m
-	lo, hi := w.off/PageSize, (w.end-1)/PageSize+1
-	if m.c.planted.noWriteLock {
-		lo, hi = 0, 0
-	}
-	ch, err := m.begin(cancel, w.host, lo, hi, true, false)
-	if err != nil {
-		return err
-	}
-	defer ch.end()
+func (w *write) through(ch *change) error {
+	m := ch.m
 	defer w.refused(m)
-	headAlone := w.headAlone(&ch)
+	headAlone := w.headAlone(ch)
 	for w.off < w.end {
 		to := w.end
 		if headAlone {
 			to, headAlone = (w.off/PageSize+1)*PageSize, false
 		}
-		took, err := w.batch(&ch, to)
+		took, err := w.batch(ch, to)
 		w.took += took
 		w.off += int64(took)
 		if err != nil || w.off < to {
