@@ -194,16 +194,15 @@ func (f *File) Observe(st Stamp, opened bool) {
 	f.m.unlock()
 }
 
-// DropDevice drops the pages of a file system: its syncfs failed.
-func (c *Cache) DropDevice(dev uint64) {
+// DropAll drops all pages: a syncfs failed. Which files it was about is not known for sure, as one
+// file system may have several device numbers.
+func (c *Cache) DropAll() {
 	c.table.RLock()
 	defer c.table.RUnlock()
-	for k, m := range c.mappings {
-		if k.Dev == dev {
-			m.mu.Lock()
-			m.dropAll()
-			m.unlock()
-		}
+	for _, m := range c.mappings {
+		m.mu.Lock()
+		m.dropAll()
+		m.unlock()
 	}
 }
 

@@ -38,7 +38,7 @@ func (w *world) operation(g int, r *rand.Rand) {
 		buf := make([]byte, PageSize)
 		_, _ = w.other.ReadAt(nil, [][]byte{buf}, int64(r.IntN(4))*PageSize, 0)
 	case x < 95:
-		w.c.DropDevice(testKey.Dev)
+		w.c.DropAll()
 	case x < 96:
 		_ = w.c.Metadata(testKey, w.h.stamp, func() error {
 			w.h.mu.Lock()

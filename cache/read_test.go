@@ -82,7 +82,7 @@ func TestReadErrors(t *testing.T) {
 		t.Errorf("a read in pieces returns %d bytes", len(got))
 	}
 	checkPresent(t, b, []int64{0, 1, 2})
-	b.c.DropDevice(testKey.Dev)
+	b.c.DropAll()
 	answers = []answer{{n: PageSize}, {err: unix.EIO}}
 	if n, err := b.f.ReadAt(nil, [][]byte{make([]byte, 2*PageSize)}, 0, 0); n != 0 || err != unix.EIO {
 		t.Errorf("a read that fails half-way: %d, %v", n, err)
@@ -127,7 +127,7 @@ func TestFaults(t *testing.T) {
 		if n, err := b.f.ReadAt(nil, [][]byte{gone}, 0, 0); n != 0 || err != unix.EFAULT {
 			t.Errorf("a read, pages there: %v: %d, %v", there, n, err)
 		}
-		b.c.DropDevice(testKey.Dev)
+		b.c.DropAll()
 	}
 	b.checkPages()
 	if b.f.m.ranges.first != nil {
@@ -167,7 +167,7 @@ func TestReadersWaitForNobody(t *testing.T) {
 	if err := b.f.Truncate(cancel, 0); err != unix.EINTR {
 		t.Errorf("a truncate that is interrupted: %v", err)
 	}
-	b.c.DropDevice(testKey.Dev)
+	b.c.DropAll()
 	close(release)
 	<-done
 	checkPresent(t, b, nil) // it was dropped while it was on its way

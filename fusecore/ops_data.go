@@ -91,10 +91,20 @@ func handleWrite(s *Session, r *Request) fuse.Status {
 	}
 	data := r.in
 	r.vec = data.slices(r.vec, int(in.Size))
+	if r.inline && s.has.writevNowait != nil {
+		n, st := s.has.writevNowait.WritevNowait(in, r.vec)
+		r.again = st == fuse.EAGAIN
+		return written(r, in, n, st)
+	}
 	n, st := s.fs.Writev(r.cancel(), in, r.vec)
 	if st == fuse.ENOSYS {
 		n, st = writeCopy(s, r, in)
 	}
+	return written(r, in, n, st)
+}
+
+// written is the end of a WRITE.
+func written(r *Request, in *fuse.WriteIn, n uint32, st fuse.Status) fuse.Status {
 	if st.Ok() && n > in.Size {
 		return errInternal
 	}

@@ -2,12 +2,21 @@
 
 package fusecore
 
-import "github.com/hanwen/go-fuse/v2/fuse"
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
 
 // Operations on open files other than READ and WRITE.
 
 func handleOpen(s *Session, r *Request) fuse.Status {
-	return s.fs.Open(r.cancel(), argsAs[fuse.OpenIn](r), replyAs[fuse.OpenOut](r))
+	in := argsAs[fuse.OpenIn](r)
+	if r.inline && in.Flags&syscall.O_TRUNC != 0 {
+		r.again = true // as SETATTR of a size
+		return fuse.OK
+	}
+	return s.fs.Open(r.cancel(), in, replyAs[fuse.OpenOut](r))
 }
 
 func handleRelease(s *Session, r *Request) fuse.Status {

@@ -11,7 +11,12 @@ func handleGetattr(s *Session, r *Request) fuse.Status {
 }
 
 func handleSetattr(s *Session, r *Request) fuse.Status {
-	return s.fs.SetAttr(r.cancel(), argsAs[fuse.SetAttrIn](r), replyAs[fuse.AttrOut](r))
+	in := argsAs[fuse.SetAttrIn](r)
+	if r.inline && in.Valid&fuse.FATTR_SIZE != 0 {
+		r.again = true // it may have to wait for who is writing
+		return fuse.OK
+	}
+	return s.fs.SetAttr(r.cancel(), in, replyAs[fuse.AttrOut](r))
 }
 
 func handleStatx(s *Session, r *Request) fuse.Status {

@@ -23,6 +23,13 @@ type ReadvNowaitFileSystem interface {
 	ReadvNowait(in *fuse.ReadIn, dst [][]byte) (n int, st fuse.Status)
 }
 
+// WritevNowaitFileSystem writes what need not wait.
+type WritevNowaitFileSystem interface {
+	// WritevNowait is Writev for a caller that must not block. EAGAIN: it would block; nothing
+	// counts as done. It is called if MayBlock says that WRITE does not block in general.
+	WritevNowait(in *fuse.WriteIn, data [][]byte) (n uint32, st fuse.Status)
+}
+
 // SyncFileSystem carries out SYNCFS.
 type SyncFileSystem interface {
 	// SyncFs makes everything below the file system of node h.NodeId durable.
@@ -59,8 +66,9 @@ type ResetFileSystem interface {
 // BlockingFileSystem tells which operations may block.
 type BlockingFileSystem interface {
 	// MayBlock reports whether the operation (an Opcode) may wait for anything but a short
-	// lock. The others are carried out on the queue's own loop. Without this interface
-	// everything but FORGET goes to a worker. SETLKW is not asked about: it is tried like SETLK.
+	// lock. The others are carried out on the queue's own loop, but for a SETATTR of a size and an
+	// OPEN with O_TRUNC, which wait for who is writing. Without this interface everything but
+	// FORGET goes to a worker. SETLKW is not asked about: it is tried like SETLK.
 	MayBlock(opcode uint32) bool
 }
 
@@ -82,22 +90,24 @@ type GroupsFileSystem interface {
 
 // extras are the optional interfaces of one file system; nil where it has not got one.
 type extras struct {
-	readv       ReadvFileSystem
-	readvNowait ReadvNowaitFileSystem
-	syncFs      SyncFileSystem
-	copy64      CopyFileRange64FileSystem
-	initFlags   InitFlagsFileSystem
-	requires    InitRequiresFileSystem
-	reset       ResetFileSystem
-	blocking    BlockingFileSystem
-	groups      GroupsFileSystem
-	borrows     bool
+	readv        ReadvFileSystem
+	readvNowait  ReadvNowaitFileSystem
+	writevNowait WritevNowaitFileSystem
+	syncFs       SyncFileSystem
+	copy64       CopyFileRange64FileSystem
+	initFlags    InitFlagsFileSystem
+	requires     InitRequiresFileSystem
+	reset        ResetFileSystem
+	blocking     BlockingFileSystem
+	groups       GroupsFileSystem
+	borrows      bool
 }
 
 func findExtras(fs fuse.RawFileSystem) extras {
 	var x extras
 	x.readv, _ = fs.(ReadvFileSystem)
 	x.readvNowait, _ = fs.(ReadvNowaitFileSystem)
+	x.writevNowait, _ = fs.(WritevNowaitFileSystem)
 	x.syncFs, _ = fs.(SyncFileSystem)
 	x.copy64, _ = fs.(CopyFileRange64FileSystem)
 	x.initFlags, _ = fs.(InitFlagsFileSystem)

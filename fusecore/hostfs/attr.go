@@ -19,16 +19,16 @@ func (fs *FS) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Attr
 	if err := fs.fault(cancel, "getattr", at{t.fd, ""}); err != nil {
 		return status(err)
 	}
-	return status(fs.attr(t.fd, out))
+	return status(fs.attr(t, out))
 }
 
-func (fs *FS) attr(fd int, out *fuse.AttrOut) error {
-	var st unix.Statx_t
-	if err := statFD(fd, &st); err != nil {
+func (fs *FS) attr(t target, out *fuse.AttrOut) error {
+	var s seen
+	if err := fs.look(t.fd, &s); err != nil {
 		return err
 	}
-	fs.fillAttr(&out.Attr, &st)
-	out.SetTimeout(fs.policy.timeout)
+	fs.fillAttr(&out.Attr, &s.Statx_t)
+	out.SetTimeout(fs.publish(t.id, &s))
 	return nil
 }
 
@@ -95,17 +95,18 @@ func (fs *FS) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut
 	const known = unix.STATX_BASIC_STATS | unix.STATX_BTIME
 	// Bits that speak of the host's mounts and mappings say nothing in the guest.
 	const hidden = unix.STATX_ATTR_MOUNT_ROOT | unix.STATX_ATTR_AUTOMOUNT | unix.STATX_ATTR_DAX
-	var st unix.Statx_t
+	s := seen{taken: fs.pages.Now()}
 	flags := int(in.SxFlags)&syncType | unix.AT_NO_AUTOMOUNT
-	if err := sys.Statx(t.fd, flags, int(in.SxMask)&known, &st); err != nil {
+	// All is asked for, as the page cache wants to see it, too.
+	if err := sys.Statx(t.fd, flags, known, &s.Statx_t); err != nil {
 		return status(err)
 	}
-	fs.guestOwner(&st)
-	out.Statx.FromStatx(&st)
+	fs.guestOwner(&s.Statx_t)
+	out.Statx.FromStatx(&s.Statx_t)
 	out.Statx.Mask &= known
 	out.Statx.Attributes &^= hidden
 	out.Statx.AttributesMask &^= hidden
-	out.SetTimeout(fs.policy.timeout)
+	out.SetTimeout(fs.publish(t.id, &s))
 	return fuse.OK
 }
 

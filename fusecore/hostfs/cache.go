@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 )
 
 // CacheMode says what a guest may cache. The names and meanings are virtiofsd's --cache.
@@ -21,6 +22,7 @@ const (
 
 // cachePolicy is what a mode means in FUSE.
 type cachePolicy struct {
+	pages       cache.Mode    // of the daemon's own pages
 	timeout     time.Duration // of entries and attributes
 	open        uint32        // FOPEN_* of OPEN and CREATE
 	openDir     uint32        // FOPEN_* of OPENDIR
@@ -38,10 +40,10 @@ func (p *cachePolicy) cacheSymlinks() bool { return p.timeout == day }
 const day = 24 * time.Hour
 
 var cachePolicies = map[CacheMode]*cachePolicy{
-	CacheNever:    {timeout: 0, open: fuse.FOPEN_DIRECT_IO},
-	CacheMetadata: {timeout: day, open: fuse.FOPEN_DIRECT_IO, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
-	CacheAuto:     {timeout: time.Second, readDirPlus: true},
-	CacheAlways:   {timeout: day, open: fuse.FOPEN_KEEP_CACHE, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
+	CacheNever:    {pages: cache.ModeNever, timeout: 0, open: fuse.FOPEN_DIRECT_IO},
+	CacheMetadata: {pages: cache.ModeMetadata, timeout: day, open: fuse.FOPEN_DIRECT_IO, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
+	CacheAuto:     {pages: cache.ModeAuto, timeout: time.Second, readDirPlus: true},
+	CacheAlways:   {pages: cache.ModeAlways, timeout: day, open: fuse.FOPEN_KEEP_CACHE, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
 }
 
 func (m CacheMode) policy() (*cachePolicy, error) {

@@ -56,11 +56,6 @@ func (fs creator) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, nam
 	})
 }
 
-// openFlags are the guest's open flags that reach the host. Left out: what the guest's kernel
-// has done itself (O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY), O_APPEND, which each write brings
-// along, O_DIRECT and O_NOATIME, which the host may refuse.
-const openFlags = unix.O_ACCMODE | unix.O_TRUNC | unix.O_SYNC | unix.O_DSYNC | unix.O_NONBLOCK
-
 // Create makes and opens a regular file. One that is there is opened, unless the guest said O_EXCL.
 func (fs creator) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	dir, err := fs.directory(in.NodeId, name)
@@ -75,7 +70,7 @@ func (fs creator) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string,
 		if in.Flags&unix.O_EXCL != 0 {
 			return fuse.EROFS
 		}
-		return status(fs.openExisting(in, dir, name, out))
+		return status(fs.openExisting(cancel, in, dir, name, out))
 	}
 	if fs.open.full() {
 		return status(unix.ENFILE) // before a file is made that could not be opened
@@ -85,12 +80,12 @@ func (fs creator) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string,
 	for range createTries {
 		var fd int
 		if fd, err = fs.create(in, dir.FD(), name, unix.O_EXCL|unix.O_NOFOLLOW); err == nil {
-			return status(fs.created(fd, dir, name, out))
+			return status(fs.created(in, fd, dir, name, out))
 		}
 		if err != unix.EEXIST || in.Flags&unix.O_EXCL != 0 {
 			break
 		}
-		if err = fs.openExisting(in, dir, name, out); err != unix.ENOENT {
+		if err = fs.openExisting(cancel, in, dir, name, out); err != unix.ENOENT {
 			break
 		}
 	}
@@ -137,11 +132,11 @@ func (fs creator) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.C
 	if err != nil {
 		return status(err)
 	}
-	return status(fs.created(fd, dir, "", out))
+	return status(fs.created(in, fd, dir, "", out))
 }
 
 // created enters a new file and its handle. It takes fd, open for use, over.
-func (fs *FS) created(fd int, dir inodes.Node, name string, out *fuse.CreateOut) error {
+func (fs *FS) created(in *fuse.CreateIn, fd int, dir inodes.Node, name string, out *fuse.CreateOut) error {
 	path, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, fd, unix.O_PATH) })
 	if err != nil {
 		_ = sys.Close(fd)
@@ -151,24 +146,22 @@ func (fs *FS) created(fd int, dir inodes.Node, name string, out *fuse.CreateOut)
 		_ = sys.Close(fd)
 		return err
 	}
-	return fs.createdHandle(fd, out)
-}
-
-// createdHandle enters the handle of a file that was looked up for CREATE; on an error the
-// guest does not get to know the file.
-func (fs *FS) createdHandle(fd int, out *fuse.CreateOut) error {
-	h := &handle{node: out.NodeId, typ: unix.S_IFREG, fd: fd, file: newHostFile(fd)}
-	if err := fs.open.add(h); err != nil {
-		_ = h.file.Close()
-		fs.Forget(out.NodeId, 1)
-		return err
+	n, err := fs.node(out.NodeId)
+	if err != nil {
+		_ = sys.Close(fd)
+		return fs.uncreate(out, err)
 	}
-	out.Fh, out.OpenFlags = h.id, fs.policy.open
-	return nil
+	defer n.Release()
+	var s seen
+	h, err := fs.use(n, fd, in.Flags, &s)
+	if err != nil {
+		return fs.uncreate(out, err)
+	}
+	return fs.createdHandle(h, out)
 }
 
 // openExisting is CREATE of a name that is there.
-func (fs *FS) openExisting(in *fuse.CreateIn, dir inodes.Node, name string, out *fuse.CreateOut) error {
+func (fs *FS) openExisting(cancel <-chan struct{}, in *fuse.CreateIn, dir inodes.Node, name string, out *fuse.CreateOut) error {
 	if err := fs.mayOpen(in.Flags); err != nil {
 		return err
 	}
@@ -178,31 +171,39 @@ func (fs *FS) openExisting(in *fuse.CreateIn, dir inodes.Node, name string, out 
 		}
 		return err
 	}
-	fd, err := fs.openNode(out.NodeId, in.Flags, fs.killAtOpen(in.Flags, in.OpenFlags, in.Uid))
+	n, err := fs.node(out.NodeId)
 	if err != nil {
-		fs.Forget(out.NodeId, 1)
-		return err
-	}
-	return fs.createdHandle(fd, out)
-}
-
-// openNode opens a regular file; the errors for others are those of open(2) with O_NOFOLLOW, and
-// EBADF for devices, fifos and sockets. kill clears setuid and setgid bits with O_TRUNC.
-func (fs *FS) openNode(id uint64, flags uint32, kill bool) (fd int, err error) {
-	n, err := fs.node(id)
-	if err != nil {
-		return -1, err
+		return fs.uncreate(out, err)
 	}
 	defer n.Release()
-	switch n.Type() {
-	case unix.S_IFDIR:
-		return -1, unix.EISDIR
-	case unix.S_IFLNK:
-		return -1, unix.ELOOP
+	h, err := fs.openNode(cancel, n, in.Flags, fs.killAtOpen(in.Flags, in.OpenFlags, in.Uid))
+	if err != nil {
+		return fs.uncreate(out, err)
 	}
-	err = fs.killPrivs(n.FD(), kill, func() (err error) {
-		fd, err = fs.reopen(n, int(flags)&openFlags)
-		return err
-	})
-	return fd, err
+	if in.Flags&unix.O_TRUNC != 0 {
+		var s seen
+		if err := fs.look(h.fd, &s); err != nil {
+			_ = h.close()
+			return fs.uncreate(out, err)
+		}
+		fs.describe(out.NodeId, &s, &out.EntryOut)
+	}
+	return fs.createdHandle(h, out)
+}
+
+// createdHandle enters the handle of a file that was looked up for CREATE. It takes it over.
+func (fs *FS) createdHandle(h *handle, out *fuse.CreateOut) error {
+	if err := fs.open.add(h); err != nil {
+		_ = h.close()
+		return fs.uncreate(out, err)
+	}
+	out.Fh, out.OpenFlags = h.id, fs.fopen(out.NodeId)
+	return nil
+}
+
+// uncreate takes the lookup of a CREATE back that fails with err: the guest does not get to know
+// the file.
+func (fs *FS) uncreate(out *fuse.CreateOut, err error) error {
+	fs.Forget(out.NodeId, 1)
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,7 +38,14 @@ func (fs *FS) read(cancel <-chan struct{}, in *fuse.ReadIn, dst [][]byte, nowait
 		return 0, status(err)
 	}
 	defer h.release()
-	n, err := fs.data(h, cancel).ReadAt(dst, int64(in.Offset), nowait)
+	var fl cache.ReadFlags
+	if in.Flags&unix.O_DIRECT != 0 {
+		fl = cache.ReadDirect
+	}
+	if nowait {
+		fl |= cache.ReadNowait
+	}
+	n, err := h.file.ReadAt(cancel, dst, int64(in.Offset), fl)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -50,8 +58,20 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 }
 
 // Writev writes data at the offset, or, for a file opened to append, at its end as the host knows
-// it: others may append to it, too. A page that the guest writes back has its place.
+// it: others may append to it, too. A page that the guest writes back has its place. It may block.
 func (fs *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	return fs.write(cancel, in, data, 0)
+}
+
+// WritevNowait is Writev for what goes to the host's memory at once. EAGAIN: Writev will do it.
+func (fs *FS) WritevNowait(in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	if fs.host.remote || fs.cfg.Faults != nil {
+		return 0, fuse.EAGAIN
+	}
+	return fs.write(nil, in, data, cache.WriteNowait)
+}
+
+func (fs *FS) write(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte, fl cache.WriteFlags) (uint32, fuse.Status) {
 	if fs.cfg.ReadOnly {
 		return 0, fuse.EROFS
 	}
@@ -60,19 +80,57 @@ func (fs *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (u
 		return 0, status(err)
 	}
 	defer h.release()
-	var fl WriteFlags
-	if in.Flags&unix.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
-		fl = WriteAppend
+	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
+		fl |= cache.WriteCache
+	} else {
+		fl |= h.sync | writeFlags(in.Flags)
+	}
+	nowait := fl&cache.WriteNowait != 0
+	if nowait && fl&(cache.WriteSync|cache.WriteDSync) != 0 {
+		return 0, fuse.EAGAIN // it waits for the disk
 	}
 	var n int
 	err = fs.killPrivs(h.fd, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0, func() (err error) {
-		n, err = fs.data(h, cancel).WriteAt(data, int64(in.Offset), fl)
+		n, err = h.file.WriteAt(cancel, data, int64(in.Offset), fl)
 		return err
 	})
+	if err == unix.EAGAIN && nowait {
+		return 0, fuse.EAGAIN
+	}
+	fs.refused(cancel, in.NodeId, n, int(length(data)), err)
 	if err != nil {
 		return 0, status(err)
 	}
 	return uint32(n), fuse.OK
+}
+
+// writeFlags translates the flags of an open file.
+func writeFlags(open uint32) (fl cache.WriteFlags) {
+	if open&unix.O_APPEND != 0 {
+		fl |= cache.WriteAppend
+	}
+	if open&unix.O_DIRECT != 0 {
+		fl |= cache.WriteDirect
+	}
+	return fl | syncFlags(open)
+}
+
+func syncFlags(open uint32) cache.WriteFlags {
+	switch {
+	case open&unix.O_SYNC == unix.O_SYNC: // which has the bit of O_DSYNC, too
+		return cache.WriteSync
+	case open&unix.O_DSYNC != 0:
+		return cache.WriteDSync
+	}
+	return 0
+}
+
+// settle ends a change by other ways than a WRITE of a file that was opened with O_SYNC or O_DSYNC.
+func (h *handle) settle(cancel <-chan struct{}) error {
+	if h.sync == 0 {
+		return nil
+	}
+	return h.file.Sync(cancel, h.sync == cache.WriteDSync)
 }
 
 // Lseek finds data and holes.
@@ -87,7 +145,7 @@ func (fs *FS) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut
 	default:
 		return fuse.EINVAL
 	}
-	off, err := fs.data(h, cancel).Seek(int64(in.Offset), int(in.Whence))
+	off, err := h.host.Seek(cancel, int64(in.Offset), int(in.Whence))
 	if err != nil {
 		return status(err)
 	}
@@ -105,9 +163,13 @@ func (fs *FS) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Statu
 		return status(err)
 	}
 	defer h.release()
-	return status(fs.killPrivs(h.fd, !mayKeepPrivs(in.Uid), func() error {
-		return fs.data(h, cancel).Allocate(in.Mode, int64(in.Offset), int64(in.Length))
-	}))
+	err = fs.killPrivs(h.fd, !mayKeepPrivs(in.Uid), func() error {
+		return h.file.Allocate(cancel, in.Mode, int64(in.Offset), int64(in.Length))
+	})
+	if err == nil {
+		err = h.settle(cancel)
+	}
+	return status(err)
 }
 
 // CopyFileRange copies as CopyFileRange64 does, at most what its answer can tell.
@@ -136,12 +198,14 @@ func (fs *FS) CopyFileRange64(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) 
 		return 0, status(err)
 	}
 	defer dst.release()
-	from, to := fs.data(src, cancel), fs.data(dst, cancel)
 	var n int64
 	err = fs.killPrivs(dst.fd, !mayKeepPrivs(in.Uid), func() (err error) {
-		n, err = from.CopyTo(to, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, math.MaxInt64)))
+		n, err = src.file.CopyTo(cancel, dst.file, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, math.MaxInt64)))
 		return err
 	})
+	if err == nil {
+		err = dst.settle(cancel)
+	}
 	if err != nil {
 		return 0, status(err)
 	}
@@ -155,7 +219,10 @@ func (fs *FS) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		return status(err)
 	}
 	defer h.release()
-	_, err = fs.withFDs(func() (int, error) { return 0, fs.data(h, cancel).Flush() }) // it may copy the fd
+	_, err = fs.withFDs(func() (int, error) { return 0, h.file.Flush(cancel) }) // it may copy the fd
+	if err != nil && !outOfFDs(err) {
+		fs.refused(cancel, in.NodeId, 0, 1, err)
+	}
 	fs.flushLocks(h, in.LockOwner)
 	return status(err)
 }
@@ -170,5 +237,9 @@ func (fs *FS) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 		return status(err)
 	}
 	defer h.release()
-	return status(fs.data(h, cancel).Sync(in.FsyncFlags&fsyncDataOnly != 0))
+	if err := h.file.Sync(cancel, in.FsyncFlags&fsyncDataOnly != 0); err != nil {
+		fs.refused(cancel, in.NodeId, 0, 1, err)
+		return status(err)
+	}
+	return fuse.OK
 }

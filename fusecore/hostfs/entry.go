@@ -61,12 +61,12 @@ func (fs *FS) lookup(dir inodes.Node, name string, out *fuse.EntryOut) error {
 // enter counts one lookup of the file that fd, an O_PATH fd, refers to, and describes it. It
 // takes fd over. An empty name: the file has none.
 func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) error {
-	var st unix.Statx_t
-	if err := statFD(fd, &st); err != nil {
+	var s seen
+	if err := fs.look(fd, &s); err != nil {
 		_ = sys.Close(fd)
 		return err
 	}
-	i := identity(&st)
+	i := identity(&s.Statx_t)
 	if !fs.host.named(i.Mnt) {
 		name = ""
 	}
@@ -75,11 +75,7 @@ func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) er
 	if err != nil {
 		return err
 	}
-	out.NodeId = uint64(id)
-	out.Generation = 0 // node ids are never used again
-	out.SetEntryTimeout(fs.policy.timeout)
-	out.SetAttrTimeout(fs.policy.timeout)
-	fs.fillAttr(&out.Attr, &st)
+	fs.describe(uint64(id), &s, out)
 	out.Attr.Flags = flags
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,9 +17,10 @@ import (
 // called at the same time.
 type Faults interface {
 	// Before is asked before the host is. op is the operation: that of FUSE in small letters
-	// (lookup, getattr, mkdir, ...), and the methods of File as read, write, truncate, fallocate,
-	// copy, seek, flush and fsync. A change of size asks twice, for setattr and for truncate; a
-	// LOOKUP, OPEN or GETATTR that is a part of another operation does not ask. read, write,
+	// (lookup, getattr, mkdir, ...), and what the page cache asks the host for file data: read,
+	// write, truncate, fallocate, copy, seek, flush and fsync. A change of size asks twice, for
+	// setattr and for truncate; what is read from pages does not ask, and a LOOKUP, OPEN or GETATTR
+	// that is a part of another operation does not. read, write,
 	// truncate, fallocate and copy are about the n bytes at off: for truncate those from the new
 	// size on, for copy those that are written. Elsewhere off and n are 0.
 	//
@@ -102,32 +104,29 @@ func (h *host) readlink(fd int) (string, error) {
 	return string(buf[:max(n, 0)]), err
 }
 
-// file is f, with an fd of its file, for one request: with faults in front, if there are any.
-func (fs *FS) file(f File, fd int, cancel <-chan struct{}) File {
+// hostFile is the file of fd, which it takes over: with faults in front, if there are any.
+func (fs *FS) hostFile(fd int) hostFile {
+	f := &fdFile{fd: fd}
 	if fs.cfg.Faults == nil {
 		return f
 	}
-	return &faultyFile{File: f, fs: fs, fd: fd, cancel: cancel}
+	return &faultyFile{hostFile: f, fs: fs, fd: fd}
 }
 
-// data is the file of a handle for one request.
-func (fs *FS) data(h *handle, cancel <-chan struct{}) File { return fs.file(h.file, h.fd, cancel) }
-
-// faultyFile is a File whose calls go wrong where the Faults say so.
+// faultyFile is a hostFile whose calls go wrong where the Faults say so.
 type faultyFile struct {
-	File
-	fs     *FS
-	fd     int // of the same file
-	cancel <-chan struct{}
+	hostFile
+	fs *FS
+	fd int // of the same file
 }
 
-func (f *faultyFile) before(op string, off, n int64) (int64, error) {
-	return f.fs.faultData(f.cancel, op, off, n, []at{{f.fd, ""}})
+func (f *faultyFile) before(cancel <-chan struct{}, op string, off, n int64) (int64, error) {
+	return f.fs.faultData(cancel, op, off, n, []at{{f.fd, ""}})
 }
 
 // move does a call for as much of n bytes as the Faults say.
-func (f *faultyFile) move(op string, off, n int64, call func(n int64) (int64, error)) (int64, error) {
-	limit, fault := f.before(op, off, n)
+func (f *faultyFile) move(cancel <-chan struct{}, op string, off, n int64, call func(n int64) (int64, error)) (int64, error) {
+	limit, fault := f.before(cancel, op, off, n)
 	var done int64
 	if limit > 0 || fault == nil && n == 0 {
 		var err error
@@ -138,68 +137,68 @@ func (f *faultyFile) move(op string, off, n int64, call func(n int64) (int64, er
 	return done, fault
 }
 
-func (f *faultyFile) ReadAt(dst [][]byte, off int64, nowait bool) (int, error) {
+func (f *faultyFile) ReadAt(cancel <-chan struct{}, dst [][]byte, off int64, nowait bool) (int, error) {
 	if nowait {
 		return 0, unix.EAGAIN // a fault may wait
 	}
-	n, err := f.move("read", off, length(dst), func(n int64) (int64, error) {
-		got, err := f.File.ReadAt(first(dst, n), off, false)
+	n, err := f.move(cancel, "read", off, length(dst), func(n int64) (int64, error) {
+		got, err := f.hostFile.ReadAt(cancel, first(dst, n), off, false)
 		return int64(got), err
 	})
 	return int(n), err
 }
 
-func (f *faultyFile) WriteAt(src [][]byte, off int64, fl WriteFlags) (int, error) {
-	n, err := f.move("write", off, length(src), func(n int64) (int64, error) {
-		put, err := f.File.WriteAt(first(src, n), off, fl)
+func (f *faultyFile) WriteAt(cancel <-chan struct{}, src [][]byte, off int64, fl cache.WriteFlags) (int, error) {
+	n, err := f.move(cancel, "write", off, length(src), func(n int64) (int64, error) {
+		put, err := f.hostFile.WriteAt(cancel, first(src, n), off, fl)
 		return int64(put), err
 	})
 	return int(n), err
 }
 
-func (f *faultyFile) CopyTo(dst File, off, dstOff, n int64) (int64, error) {
+func (f *faultyFile) CopyTo(cancel <-chan struct{}, dst cache.HostFile, off, dstOff, n int64) (int64, error) {
 	d, ok := dst.(*faultyFile)
 	if !ok {
 		return 0, unix.EXDEV
 	}
-	return d.move("copy", dstOff, n, func(n int64) (int64, error) {
-		return f.File.CopyTo(d.File, off, dstOff, n)
+	return d.move(cancel, "copy", dstOff, n, func(n int64) (int64, error) {
+		return f.hostFile.CopyTo(cancel, d.hostFile, off, dstOff, n)
 	})
 }
 
-func (f *faultyFile) Truncate(size int64) error {
-	if _, err := f.before("truncate", size, math.MaxInt64-max(size, 0)); err != nil {
+func (f *faultyFile) Truncate(cancel <-chan struct{}, size int64) error {
+	if _, err := f.before(cancel, "truncate", size, math.MaxInt64-max(size, 0)); err != nil {
 		return err
 	}
-	return f.File.Truncate(size)
+	return f.hostFile.Truncate(cancel, size)
 }
 
-func (f *faultyFile) Allocate(mode uint32, off, n int64) error {
-	if _, err := f.before("fallocate", off, n); err != nil {
+func (f *faultyFile) Allocate(cancel <-chan struct{}, mode uint32, off, n int64) error {
+	if _, err := f.before(cancel, "fallocate", off, n); err != nil {
 		return err
 	}
-	return f.File.Allocate(mode, off, n)
+	return f.hostFile.Allocate(cancel, mode, off, n)
 }
 
-func (f *faultyFile) Sync(dataOnly bool) error {
-	if _, err := f.before("fsync", 0, 0); err != nil {
+func (f *faultyFile) Sync(cancel <-chan struct{}, dataOnly bool) error {
+	if _, err := f.before(cancel, "fsync", 0, 0); err != nil {
 		return err
 	}
-	return f.File.Sync(dataOnly)
+	return f.hostFile.Sync(cancel, dataOnly)
 }
 
-func (f *faultyFile) Flush() error {
-	if _, err := f.before("flush", 0, 0); err != nil {
+func (f *faultyFile) Flush(cancel <-chan struct{}) error {
+	if _, err := f.before(cancel, "flush", 0, 0); err != nil {
 		return err
 	}
-	return f.File.Flush()
+	return f.hostFile.Flush(cancel)
 }
 
-func (f *faultyFile) Seek(off int64, whence int) (int64, error) {
-	if _, err := f.before("seek", 0, 0); err != nil {
+func (f *faultyFile) Seek(cancel <-chan struct{}, off int64, whence int) (int64, error) {
+	if _, err := f.before(cancel, "seek", 0, 0); err != nil {
 		return 0, err
 	}
-	return f.File.Seek(off, whence)
+	return f.hostFile.Seek(cancel, off, whence)
 }
 
 // length is the number of bytes in v.

@@ -3,51 +3,26 @@
 package hostfs
 
 import (
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
-// File is the data of one open regular file: everything that reads, writes or moves file contents
-// goes through it, and nothing else does. Offsets and sizes are bytes; errors are bare errnos of
-// the host. All methods but Close may be called at the same time.
-type File interface {
-	// ReadAt fills dst from off on. Less than asked for means the end of the file. With nowait
-	// only what is in memory is read: EAGAIN means that the rest, or all, would block.
-	ReadAt(dst [][]byte, off int64, nowait bool) (int, error)
-	// WriteAt writes src at off, or at the end of the file with WriteAppend. A short count comes
-	// without an error: the next write gets it.
-	WriteAt(src [][]byte, off int64, f WriteFlags) (int, error)
-	// Truncate sets the size.
-	Truncate(size int64) error
-	// Allocate is fallocate(2) with its FALLOC_FL_* modes.
-	Allocate(mode uint32, off, n int64) error
-	// Sync makes what was written durable; dataOnly leaves out times (fdatasync).
-	Sync(dataOnly bool) error
-	// Flush reports errors of earlier writes that the host knows at close(2).
-	Flush() error
+// hostFile is the data of one open regular file on the host, below the page cache: everything that
+// reads, writes or moves file contents goes through it, and nothing else does.
+type hostFile interface {
+	cache.HostFile
 	// Seek finds the next data or hole from off on (SEEK_DATA, SEEK_HOLE) or adds off to the size (SEEK_END).
-	Seek(off int64, whence int) (int64, error)
-	// CopyTo copies n bytes at off to another file of the same kind. Less than n is no error.
-	CopyTo(dst File, off, dstOff, n int64) (int64, error)
+	Seek(cancel <-chan struct{}, off int64, whence int) (int64, error)
 	// Close ends the use of the file. Nothing may be under way or come later.
 	Close() error
 }
 
-// WriteFlags are properties of one write.
-type WriteFlags uint32
+// fdFile is a hostFile by plain system calls on an fd that it owns. They do not look at cancel:
+// what they wait for, a disk or a server, the kernel does not let them leave.
+type fdFile struct{ fd int }
 
-const (
-	WriteAppend WriteFlags = 1 << 0 // at the end of the file as the host knows it
-	WriteDSync  WriteFlags = 1 << 1 // durable before it returns, as with O_DSYNC
-	WriteSync   WriteFlags = 1 << 2 // with times, as with O_SYNC
-)
-
-// hostFile is a File by plain system calls on an fd that it owns.
-type hostFile struct{ fd int }
-
-func newHostFile(fd int) File { return &hostFile{fd: fd} }
-
-func (f *hostFile) ReadAt(dst [][]byte, off int64, nowait bool) (int, error) {
+func (f *fdFile) ReadAt(_ <-chan struct{}, dst [][]byte, off int64, nowait bool) (int, error) {
 	if !nowait {
 		return sys.Readv(f.fd, dst, off, 0)
 	}
@@ -58,29 +33,29 @@ func (f *hostFile) ReadAt(dst [][]byte, off int64, nowait bool) (int, error) {
 	return n, err
 }
 
-func (f *hostFile) WriteAt(src [][]byte, off int64, fl WriteFlags) (int, error) {
+func (f *fdFile) WriteAt(_ <-chan struct{}, src [][]byte, off int64, fl cache.WriteFlags) (int, error) {
 	flags := 0
-	if fl&WriteAppend != 0 {
+	if fl&cache.WriteAppend != 0 {
 		flags |= unix.RWF_APPEND
 	}
-	if fl&WriteDSync != 0 {
+	if fl&cache.WriteDSync != 0 {
 		flags |= unix.RWF_DSYNC
 	}
-	if fl&WriteSync != 0 {
+	if fl&cache.WriteSync != 0 {
 		flags |= unix.RWF_SYNC
 	}
 	return sys.Writev(f.fd, src, off, flags)
 }
 
-func (f *hostFile) Truncate(size int64) error {
+func (f *fdFile) Truncate(_ <-chan struct{}, size int64) error {
 	return again(func() error { return unix.Ftruncate(f.fd, size) })
 }
 
-func (f *hostFile) Allocate(mode uint32, off, n int64) error {
+func (f *fdFile) Allocate(_ <-chan struct{}, mode uint32, off, n int64) error {
 	return again(func() error { return unix.Fallocate(f.fd, mode, off, n) })
 }
 
-func (f *hostFile) Sync(dataOnly bool) error {
+func (f *fdFile) Sync(_ <-chan struct{}, dataOnly bool) error {
 	if dataOnly {
 		return again(func() error { return unix.Fdatasync(f.fd) })
 	}
@@ -88,7 +63,7 @@ func (f *hostFile) Sync(dataOnly bool) error {
 }
 
 // Flush closes a copy of the fd, which is when NFS and others report errors.
-func (f *hostFile) Flush() error {
+func (f *fdFile) Flush(<-chan struct{}) error {
 	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -96,12 +71,12 @@ func (f *hostFile) Flush() error {
 	return sys.Close(fd)
 }
 
-func (f *hostFile) Seek(off int64, whence int) (int64, error) {
+func (f *fdFile) Seek(_ <-chan struct{}, off int64, whence int) (int64, error) {
 	return unix.Seek(f.fd, off, whence)
 }
 
-func (f *hostFile) CopyTo(dst File, off, dstOff, n int64) (int64, error) {
-	d, ok := dst.(*hostFile)
+func (f *fdFile) CopyTo(_ <-chan struct{}, dst cache.HostFile, off, dstOff, n int64) (int64, error) {
+	d, ok := dst.(*fdFile)
 	if !ok {
 		return 0, unix.EXDEV
 	}
@@ -115,7 +90,15 @@ func (f *hostFile) CopyTo(dst File, off, dstOff, n int64) (int64, error) {
 	}
 }
 
-func (f *hostFile) Close() error { return sys.Close(f.fd) }
+func (f *fdFile) Stat(<-chan struct{}) (cache.Stamp, error) {
+	var st unix.Statx_t
+	if err := sys.Statx(f.fd, 0, unix.STATX_SIZE|unix.STATX_MTIME|unix.STATX_CTIME, &st); err != nil {
+		return cache.Stamp{}, err
+	}
+	return stamp(&st), nil
+}
+
+func (f *fdFile) Close() error { return sys.Close(f.fd) }
 
 // again repeats a call that was interrupted.
 func again(call func() error) error {

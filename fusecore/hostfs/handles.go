@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
@@ -14,11 +15,14 @@ import (
 // handle is an open file or directory of the guest's. It is closed when it was taken out of the
 // table and its last user is gone.
 type handle struct {
-	id   uint64 // slot and generation, the guest's fh
-	node uint64 // the node that was opened
-	typ  uint32 // S_IFREG or S_IFDIR
-	fd   int    // owned by file, or by the handle if file is nil
-	file File   // data; nil for a directory
+	id   uint64           // slot and generation, the guest's fh
+	node uint64           // the node that was opened
+	typ  uint32           // S_IFREG or S_IFDIR
+	fd   int              // owned by host, or by the handle if host is nil
+	host hostFile         // the open file; nil for a directory, as file is
+	file *cache.File      // its data
+	key  cache.Key        // of file
+	sync cache.WriteFlags // WriteSync or WriteDSync, if it was opened so
 	dir  dirPosition
 	refs atomic.Int32                 // users, and one for being in the table
 	lock atomic.Pointer[locks.Handle] // nil: no lock was asked for through it
@@ -42,11 +46,16 @@ func (h *handle) release() {
 	if h.refs.Add(-1) > 0 {
 		return
 	}
-	if h.file != nil {
-		_ = h.file.Close() // errors of earlier writes were reported by FLUSH
-		return
+	_ = h.close() // errors of earlier writes were reported by FLUSH
+}
+
+// close ends a handle that nobody uses.
+func (h *handle) close() error {
+	if h.file == nil {
+		return sys.Close(h.fd)
 	}
-	_ = sys.Close(h.fd)
+	h.file.Close()
+	return h.host.Close()
 }
 
 // handles is the table of open handles: a handle's id is a slot and the slot's generation, so a

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
@@ -26,11 +27,13 @@ type host struct {
 	mnt     uint64 // the share's mount
 	handles bool
 	remote  bool // a network file system: any call may wait for the network
+	trusted bool // pages of files on the share's mount may be kept
+	pages   *cache.Cache
 }
 
 // openHost opens the share. rootFD is an O_PATH fd of it, owned by the caller.
-func openHost(path string, handles bool) (h *host, root inodes.Identity, rootFD int, err error) {
-	h = &host{root: -1, proc: -1}
+func openHost(path string, handles bool, pages *cache.Cache) (h *host, root inodes.Identity, rootFD int, err error) {
+	h = &host{root: -1, proc: -1, pages: pages}
 	if root, rootFD, err = h.open(path); err != nil {
 		h.close()
 		return nil, root, -1, err
@@ -51,7 +54,7 @@ func (h *host) open(path string) (root inodes.Identity, rootFD int, err error) {
 	if err = unix.Fstatfs(h.root, &fs); err != nil {
 		return root, -1, err
 	}
-	h.remote = remote(int64(fs.Type))
+	h.remote, h.trusted = remote(int64(fs.Type)), cache.Trusted(int64(fs.Type))
 	var st unix.Statx_t
 	if err = statFD(h.root, &st); err != nil {
 		return root, -1, err
@@ -182,6 +185,20 @@ func (h *host) Match(fd int, handle []byte) bool {
 	var buf [4 + sys.HandleMax]byte
 	got, err := appendHandle(buf[:0], fd)
 	return err == nil && string(got) == string(handle)
+}
+
+// Unpin implements inodes.Host.
+func (h *host) Unpin(i inodes.Identity) { h.pages.Forget(key(i)) }
+
+// trusts tells whether pages of the file that fd, with attributes st, refers to may be kept. Mounts
+// below the share are asked each time, as they can change.
+func (h *host) trusts(fd int, st *unix.Statx_t) bool {
+	if st.Mnt_id == h.mnt {
+		return h.trusted
+	}
+	var fs unix.Statfs_t
+	err := again(func() error { return unix.Fstatfs(fd, &fs) })
+	return err == nil && cache.Trusted(int64(fs.Type))
 }
 
 // Close implements inodes.Host.

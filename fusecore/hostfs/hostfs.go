@@ -4,18 +4,20 @@
 //
 // Nothing outside the directory can be reached, with or without a sandbox around the process:
 // every name is one checked component, opened relative to an fd, never through a link. Devices,
-// fifos and sockets are made and looked at but never opened. File data goes through the File
-// interface. Every errno of the host reaches the guest as it is.
+// fifos and sockets are made and looked at but never opened. File data goes through package cache.
+// Every errno of the host reaches the guest as it is.
 //
 // The package changes nothing process-wide. Its user sets the umask to 0 before serving (the mode
 // that FUSE brings is masked already) and does not serve from the main thread (see internal/creds).
 package hostfs
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
@@ -36,6 +38,9 @@ type Config struct {
 	// AllowMMap lets the guest map files shared also if it does not cache them
 	// (FUSE_DIRECT_IO_ALLOW_MMAP).
 	AllowMMap bool
+	// Pages is the page cache of the process, which its owner closes after the last FS. nil: the FS
+	// has one of its own, without pages, which keeps every other rule of package cache.
+	Pages *cache.Cache
 	// XAttr turns extended attributes on. Without it the guest is told that there are none.
 	XAttr bool
 	// XAttrMap renames extended attributes between guest and host. nil: they keep their names.
@@ -89,6 +94,7 @@ type FS struct {
 
 	cfg    Config
 	policy *cachePolicy
+	pages  *cache.Cache
 	host   *host
 	nodes  *inodes.Table
 	open   handles
@@ -122,21 +128,26 @@ func New(c Config) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: c, policy: policy, creds: ids}
-	host, root, rootFD, err := openHost(c.Root, useHandles)
+	fs := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: c, policy: policy, creds: ids, pages: c.Pages}
+	if fs.pages == nil {
+		if fs.pages, err = cache.New(cache.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	host, root, rootFD, err := openHost(c.Root, useHandles, fs.pages)
 	if err != nil {
-		return nil, fmt.Errorf("share %s: %w", c.Root, err)
+		return nil, errors.Join(fmt.Errorf("share %s: %w", c.Root, err), fs.closePages())
 	}
 	if c.Handles == HandlesMandatory && !host.handles {
 		host.close()
 		_ = sys.Close(rootFD)
-		return nil, fmt.Errorf("share %s: %w", c.Root, ErrNoHandles)
+		return nil, errors.Join(fmt.Errorf("share %s: %w", c.Root, ErrNoHandles), fs.closePages())
 	}
 	fs.host = host
 	fs.nodes, err = inodes.New(host, inodes.Options{MaxInodes: c.MaxInodes, Budget: c.FDBudget}, root, rootFD)
 	if err != nil {
 		host.close()
-		return nil, err
+		return nil, errors.Join(err, fs.closePages())
 	}
 	fs.open.init(c.MaxHandles)
 	fs.locks = fs.newLocks()
@@ -153,7 +164,15 @@ func (fs *FS) Close() error {
 	fs.open.closeAll()
 	fs.nodes.Close()
 	fs.host.close()
-	return nil
+	return fs.closePages()
+}
+
+// closePages closes the FS's own page cache.
+func (fs *FS) closePages() error {
+	if fs.cfg.Pages != nil {
+		return nil
+	}
+	return fs.pages.Close()
 }
 
 // Reset forgets all files but the root and closes all handles, as for a guest that starts anew.

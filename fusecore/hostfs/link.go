@@ -33,7 +33,8 @@ func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fu
 	if err != nil {
 		return status(err)
 	}
-	if err := sys.Link(fs.host.proc, file.FD(), dir.FD(), name); err != nil {
+	t := target{id: in.Oldnodeid, fd: file.FD(), node: file}
+	if err := fs.attributes(t, func() error { return sys.Link(fs.host.proc, file.FD(), dir.FD(), name) }); err != nil {
 		_ = sys.Close(fd)
 		return status(err)
 	}

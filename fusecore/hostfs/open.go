@@ -4,6 +4,9 @@ package hostfs
 
 import (
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,15 +23,77 @@ func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 	if err := fs.mayOpen(in.Flags); err != nil {
 		return status(err)
 	}
-	if err := fs.faultNode(cancel, "open", in.NodeId); err != nil {
-		return status(err)
-	}
-	fd, err := fs.openNode(in.NodeId, in.Flags, fs.killAtOpen(in.Flags, in.Mode, in.Uid)) // Mode is open_flags
+	n, err := fs.node(in.NodeId)
 	if err != nil {
 		return status(err)
 	}
-	h := &handle{node: in.NodeId, typ: unix.S_IFREG, fd: fd, file: newHostFile(fd)}
-	return status(fs.opened(h, fs.policy.open, out))
+	defer n.Release()
+	if err := fs.fault(cancel, "open", at{n.FD(), ""}); err != nil {
+		return status(err)
+	}
+	h, err := fs.openNode(cancel, n, in.Flags, fs.killAtOpen(in.Flags, in.Mode, in.Uid)) // Mode is open_flags
+	if err != nil {
+		return status(err)
+	}
+	return status(fs.opened(h, fs.fopen(in.NodeId), out))
+}
+
+// openFlags are the guest's open flags that reach the host. Left out: what the guest's kernel
+// has done itself (O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY), O_TRUNC, which is a change of its own,
+// O_APPEND, O_SYNC and O_DSYNC, which each write brings along, O_DIRECT and O_NOATIME, which the host may refuse.
+const openFlags = unix.O_ACCMODE | unix.O_NONBLOCK
+
+// openNode opens a regular file; the errors for others are those of open(2) with O_NOFOLLOW, and
+// EBADF for devices, fifos and sockets. kill clears setuid and setgid bits with O_TRUNC.
+func (fs *FS) openNode(cancel <-chan struct{}, n inodes.Node, flags uint32, kill bool) (*handle, error) {
+	switch n.Type() {
+	case unix.S_IFDIR:
+		return nil, unix.EISDIR
+	case unix.S_IFLNK:
+		return nil, unix.ELOOP
+	}
+	fd, err := fs.reopen(n, int(flags)&openFlags)
+	if err != nil {
+		return nil, err
+	}
+	var s seen
+	h, err := fs.use(n, fd, flags, &s)
+	if err != nil || flags&unix.O_TRUNC == 0 {
+		return h, err
+	}
+	if err := h.file.Change(cancel, 0, -1, func() error {
+		return fs.killPrivs(fd, kill, func() error { return fs.truncateOpen(h, flags) })
+	}); err != nil {
+		_ = h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// truncateOpen is O_TRUNC for an open file.
+func (fs *FS) truncateOpen(h *handle, flags uint32) error {
+	if flags&unix.O_ACCMODE != unix.O_RDONLY {
+		return again(func() error { return unix.Ftruncate(h.fd, 0) })
+	}
+	fd, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, h.fd, unix.O_WRONLY|unix.O_TRUNC) })
+	if err != nil {
+		return err
+	}
+	return sys.Close(fd)
+}
+
+// use makes a handle of fd, which it takes over: the pinned regular file, opened by the guest with
+// flags. s is set to what the file is like, and the page cache has seen it.
+func (fs *FS) use(n inodes.Node, fd int, flags uint32, s *seen) (*handle, error) {
+	n.Mark(inodes.Opened)
+	if err := fs.look(fd, s); err != nil {
+		_ = sys.Close(fd)
+		return nil, err
+	}
+	h := &handle{node: uint64(n.ID()), typ: unix.S_IFREG, fd: fd, host: fs.hostFile(fd), key: s.key(), sync: syncFlags(flags)}
+	h.file = fs.pages.Open(h.key, cache.Handle{Host: h.host, Mode: fs.policy.pages, Untrusted: !fs.host.trusts(fd, &s.Statx_t)})
+	h.file.Observe(s.stamp(), fs.policy.pages == cache.ModeAuto)
+	return h, nil
 }
 
 // OpenDir opens a directory.

@@ -25,7 +25,7 @@ const (
 )
 
 // MayBlock tells which operations belong on a worker rather than in a queue's loop. Reads are
-// tried with ReadvNowait; writes go to the host's page cache. On a network file system
+// tried with ReadvNowait, writes, which go to the host's page cache, with WritevNowait. On a network file system
 // everything waits for the network, except a FORGET, and Faults may make everything wait.
 func (fs *FS) MayBlock(opcode uint32) bool {
 	switch opcode {
@@ -87,29 +87,38 @@ func (fs *FS) InitRequires() (flags uint64) {
 }
 
 // SyncFs makes the file system that a node lies on durable; for the root, those below too that the
-// guest does not know to be others.
+// guest does not know to be others. If that fails, the host may have lost what it had taken, of
+// whatever files: no page is kept.
 func (fs *FS) SyncFs(cancel <-chan struct{}, in *fuse.InHeader) fuse.Status {
-	if err := fs.faultNode(cancel, "syncfs", in.NodeId); err != nil {
-		return status(err)
+	err := fs.syncNode(cancel, in.NodeId)
+	if err != nil {
+		fs.pages.DropAll()
 	}
-	if in.NodeId == uint64(inodes.Root) {
+	return status(err)
+}
+
+func (fs *FS) syncNode(cancel <-chan struct{}, id uint64) error {
+	n, err := fs.node(id)
+	if err != nil {
+		return err
+	}
+	defer n.Release()
+	if err := fs.fault(cancel, "syncfs", at{n.FD(), ""}); err != nil {
+		return err
+	}
+	if id == uint64(inodes.Root) {
 		err := sys.Syncfs(fs.host.root)
 		if !fs.below.announced.Load() {
 			err = errors.Join(err, fs.syncBelow())
 		}
-		return status(err)
+		return err
 	}
-	n, err := fs.node(in.NodeId)
-	if err != nil {
-		return status(err)
-	}
-	defer n.Release()
 	fd, err := fs.reopen(n, unix.O_RDONLY)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	defer sys.Close(fd)
-	return status(sys.Syncfs(fd))
+	return sys.Syncfs(fd)
 }
 
 // FsyncDir makes a directory's entries durable.

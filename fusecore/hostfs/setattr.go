@@ -4,6 +4,7 @@ package hostfs
 
 import (
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/inodes"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
@@ -12,6 +13,7 @@ import (
 // target is what an operation on attributes works on: the fd of an open handle, or the O_PATH fd
 // of a node.
 type target struct {
+	id   uint64
 	fd   int
 	typ  uint32
 	h    *handle     // nil: node
@@ -25,13 +27,23 @@ func (fs *FS) target(id, fh uint64, byHandle bool) (target, error) {
 		if err != nil {
 			return target{}, err
 		}
-		return target{fd: h.fd, typ: h.typ, h: h}, nil
+		return target{id: id, fd: h.fd, typ: h.typ, h: h}, nil
 	}
 	n, err := fs.node(id)
 	if err != nil {
 		return target{}, err
 	}
-	return target{fd: n.FD(), typ: n.Type(), node: n}, nil
+	return target{id: id, fd: n.FD(), typ: n.Type(), node: n}, nil
+}
+
+// key is the file's in the page cache.
+func (t target) key() cache.Key {
+	if t.h != nil {
+		return t.h.key
+	}
+	i := t.node.Identity()
+	i.Birth = t.node.Birth()
+	return key(i)
 }
 
 func (t target) release() {
@@ -58,7 +70,7 @@ func (fs *FS) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Attr
 	if err := fs.setAttr(cancel, t, in); err != nil {
 		return status(err)
 	}
-	return status(fs.attr(t.fd, out))
+	return status(fs.attr(t, out))
 }
 
 func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) error {
@@ -69,7 +81,7 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 		if err != nil {
 			return err
 		}
-		if err := sys.Chown(t.fd, uid, gid); err != nil {
+		if err := fs.attributes(t, func() error { return sys.Chown(t.fd, uid, gid) }); err != nil {
 			return err
 		}
 	}
@@ -77,7 +89,7 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 		if t.typ == unix.S_IFLNK {
 			return unix.EOPNOTSUPP // as Linux 6.6 and later say for every file system
 		}
-		if err := sys.Chmod(fs.host.proc, t.fd, mode); err != nil {
+		if err := fs.attributes(t, func() error { return sys.Chmod(fs.host.proc, t.fd, mode) }); err != nil {
 			return err
 		}
 	}
@@ -94,7 +106,7 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 			timespec(in.Valid, fuse.FATTR_ATIME, fuse.FATTR_ATIME_NOW, in.Atime, in.Atimensec),
 			timespec(in.Valid, fuse.FATTR_MTIME, fuse.FATTR_MTIME_NOW, in.Mtime, in.Mtimensec),
 		}
-		return sys.Utimes(fs.host.proc, t.fd, &ts)
+		return fs.attributes(t, func() error { return sys.Utimes(fs.host.proc, t.fd, &ts) })
 	}
 	return nil
 }
@@ -107,18 +119,22 @@ func (fs *FS) truncate(cancel <-chan struct{}, t target, size int64) error {
 	case t.typ != unix.S_IFREG:
 		return unix.EINVAL
 	case t.h != nil:
-		return fs.data(t.h, cancel).Truncate(size)
+		return t.h.file.Truncate(cancel, size)
 	}
 	fd, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, t.fd, unix.O_WRONLY) })
 	if err != nil {
 		return err
 	}
-	f := fs.file(newHostFile(fd), fd, cancel)
-	if err := f.Truncate(size); err != nil {
-		_ = f.Close()
+	var s seen
+	h, err := fs.use(t.node, fd, unix.O_WRONLY, &s)
+	if err != nil {
 		return err
 	}
-	return f.Close()
+	if err := h.file.Truncate(cancel, size); err != nil {
+		_ = h.close()
+		return err
+	}
+	return h.close()
 }
 
 func timespec(valid, set, now uint32, sec uint64, nsec uint32) unix.Timespec {

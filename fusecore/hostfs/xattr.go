@@ -83,7 +83,7 @@ func (fs *FS) changeAttr(cancel <-chan struct{}, op string, id uint64, name stri
 		return err
 	}
 	defer t.release()
-	return call(t.fd, name)
+	return fs.attributes(t, func() error { return call(t.fd, name) })
 }
 
 // SetXAttr sets an attribute. A name that gets too long for the host ends in ERANGE, as Linux says of

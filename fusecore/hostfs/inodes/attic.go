@@ -64,6 +64,7 @@ func (t *Table) store(slot uint32) {
 	if r.nlookup == 0 && (fresh || r.kept) {
 		r.kept = true
 		r.ctl.Or(bitGone)
+		r.ctl.And(^uint64(Refused)) // Opened stays, as somebody may be opening the file right now
 	}
 	s.mu.Unlock()
 	if fresh {

@@ -17,6 +17,7 @@ func (nullHost) Freeze(_ int, _ Cold, _ int, buf []byte) ([]byte, int64, bool) {
 func (nullHost) Thaw(Cold, int) (int, error) { return 3, nil }
 func (nullHost) Match(int, []byte) bool      { return true }
 func (nullHost) Close(int)                   {}
+func (nullHost) Unpin(Identity)              {}
 
 func benchTable(b *testing.B, files int) (*Table, []ID) {
 	b.Helper()

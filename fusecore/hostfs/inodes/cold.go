@@ -16,6 +16,9 @@ type Host interface {
 	Thaw(c Cold, parent int) (fd int, err error)
 	// Match tells whether the file that fd refers to has the handle.
 	Match(fd int, handle []byte) bool
+	// Unpin is told that the table is about to close the fd that it has of a file with the mark
+	// Opened: nothing of the table's keeps the inode from being reused from then on.
+	Unpin(i Identity)
 	// Close closes an fd that the table owns.
 	Close(fd int)
 }
@@ -162,6 +165,7 @@ func (t *Table) evict(slot uint32) bool {
 		}
 		return false
 	}
+	t.unpinInode(slot, c.Identity)
 	t.host.Close(fd)
 	return true
 }

@@ -27,6 +27,14 @@ func (n Node) Type() uint32 { return n.t.records[n.slot].typ }
 // Identity is the file's identity on the host, without its birth time.
 func (n Node) Identity() Identity { return n.t.records[n.slot].identity() }
 
+// Birth is the identity's birth time.
+func (n Node) Birth() int64 {
+	s, _ := n.t.shardOf(n.slot)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return n.t.records[n.slot].birth
+}
+
 // Release ends the use of the node.
 func (n Node) Release() {
 	if n.t != nil {
@@ -98,6 +106,9 @@ func (t *Table) free(slot uint32) (parent ID) {
 	r := &t.records[slot]
 	if r.ctl.Load()&bitFD != 0 {
 		t.clock.remove(slot)
+		i := r.identity()
+		i.Birth = r.birth
+		t.unpinInode(slot, i)
 		t.host.Close(int(r.fd))
 	}
 	if r.form == formName {

@@ -31,6 +31,8 @@ type world struct {
 	fds   map[int]uint64
 	next  int
 
+	unpinned []Identity // in the order in which Unpin was told
+
 	frozen func() // if not nil, called at the end of Freeze
 }
 
@@ -153,6 +155,12 @@ func (w *world) Match(fd int, handle []byte) bool {
 	defer w.mu.Unlock()
 	i := w.files[w.inoOf(fd)]
 	return binary.NativeEndian.Uint64(handle) == i.Ino<<16|uint64(i.Birth)
+}
+
+func (w *world) Unpin(i Identity) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unpinned = append(w.unpinned, i)
 }
 
 func (w *world) Close(fd int) {
