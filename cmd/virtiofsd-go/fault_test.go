@@ -70,8 +70,8 @@ func TestFaultShortReadAndFullDisk(t *testing.T) {
 		t.Fatalf("WRITE: %d, %v", n, errno)
 	}
 	b := make([]byte, 100)
-	if n, errno := g.Read(f.NodeId, f.Fh, 2, b); errno != 0 || string(b[:n]) != "23456" {
-		t.Errorf("READ: %q, %v; want 5 bytes", b[:n], errno)
+	if n, errno := g.Read(f.NodeId, f.Fh, 2, b); errno != 0 || string(b[:n]) != "23456789" {
+		t.Errorf("READ: %q, %v; want 8 bytes, in two pieces", b[:n], errno)
 	}
 	for range 2 {
 		if errno := g.Fsync(f.NodeId, f.Fh, false); errno != syscall.ENOSPC {

@@ -17,6 +17,8 @@ const (
 	maxPath   = 107 // bytes; sockaddr_un.sun_path has 108 with the closing NUL (unix(7))
 	firstFD   = 3   // the first file descriptor after stdin, stdout and stderr
 	maxQueues = 64  // request queues that the daemon can serve for one VM
+
+	maxPageCache = 1 << 40 // bytes; package cache takes no more
 )
 
 // Config is everything that the user can choose.
@@ -47,6 +49,10 @@ type Config struct {
 	// ThreadPoolSize is how many requests that wait for the host are carried out at once for one
 	// VM, if it is more than 64. The Rust virtiofsd's 0, no pool, has no counterpart. Default: 0.
 	ThreadPoolSize int
+
+	// PageCacheSize is the memory in bytes, 0 to 1 TiB, for pages of files of all shares. 0 keeps
+	// none. Default: 64 MiB.
+	PageCacheSize int64
 
 	// LogLevel is the least important kind of message to print. Default: LogInfo.
 	LogLevel LogLevel
@@ -174,7 +180,7 @@ type Share struct {
 // Default returns the values of the options that are not given, and no share.
 func Default() Config {
 	return Config{
-		Sandbox: SandboxNamespace, Seccomp: SeccompKill, RLimitNoFile: -1, LogLevel: LogInfo,
+		Sandbox: SandboxNamespace, Seccomp: SeccompKill, RLimitNoFile: -1, PageCacheSize: 64 << 20, LogLevel: LogInfo,
 		Migration: Migration{Mode: MigrateFindPaths, OnError: MigrationAbort},
 	}
 }

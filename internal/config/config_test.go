@@ -91,6 +91,9 @@ func TestParse(t *testing.T) {
 		{"limits", base("--rlimit-nofile=0", "--thread-pool-size", "8"), process(func(c *Config) { c.RLimitNoFile, c.ThreadPoolSize = 0, 8 })},
 		{"migration", base("--migration-mode=file-handles", "--migration-on-error=guest-error"),
 			process(func(c *Config) { c.Migration.Mode, c.Migration.OnError = MigrateFileHandles, MigrationGuestError })},
+		{"page cache", base("--page-cache-size=256MiB"), process(func(c *Config) { c.PageCacheSize = 256 << 20 })},
+		{"no page cache", base("--page-cache-size", "0"), process(func(c *Config) { c.PageCacheSize = 0 })},
+		{"largest page cache", base("--page-cache-size", "1t"), process(func(c *Config) { c.PageCacheSize = 1 << 40 })},
 		{"longest tag", base("--tag", strings.Repeat("t", 36)), with(func(s *Share) { s.Tag = strings.Repeat("t", 36) })},
 		{"most queues", base("--num-request-queues=64"), with(func(s *Share) { s.NumRequestQueues = 64 })},
 		{"socket for a group", base("--socket-group", "kvm"), with(func(s *Share) { s.SocketGroup = "kvm" })},
@@ -155,6 +158,9 @@ func TestParseMistakes(t *testing.T) {
 		{"socket group of an inherited socket", []string{"--shared-dir=/", "--fd=3", "--socket-group=kvm"}, []string{"--socket-group and --fd exclude each other"}},
 		{"empty group", base("--socket-group="), []string{"--socket-group is given an empty value"}},
 		{"negative limit", base("--rlimit-nofile=-1"), []string{`--rlimit-nofile cannot be "-1": not a number from 0 up`}},
+		{"page cache in words", base("--page-cache-size=much"), []string{`--page-cache-size cannot be "much": not a size in bytes, such as 0, 256M or 1GiB`}},
+		{"negative page cache", base("--page-cache-size=-1"), []string{`--page-cache-size cannot be "-1": not a size`}},
+		{"huge page cache", base("--page-cache-size=1025G"), []string{"--page-cache-size is 1025GiB: give a size from 0 to 1TiB"}},
 		{"negative pool", base("--thread-pool-size=-1"), []string{"--thread-pool-size is -1: give a number from 0 up"}},
 		{"migration, bad words", base("--migration-mode=x", "--migration-on-error=y"), []string{`--migration-mode "x" is not known`, `--migration-on-error "y" is not known`}},
 		{"migration by handles only", base("--migration-mode=file-handles", "--migration-verify-handles", "--migration-confirm-paths"),
@@ -203,7 +209,7 @@ func TestHelpAndVersion(t *testing.T) {
 func TestUsageNamesEveryOption(t *testing.T) {
 	for _, want := range []string{"--shared-dir DIR", "--socket-path PATH", "--fd N", "--tag TAG", "--cache POLICY",
 		"never, metadata, auto, always", "(default auto)", "--xattr", "--readonly", "--log-level LEVEL",
-		"(default info)", "--fault RULE", "--num-request-queues N", "(default 1)", "-V, --version", "-h, --help"} {
+		"(default info)", "--page-cache-size SIZE", "(default 64MiB)", "--fault RULE", "--num-request-queues N", "(default 1)", "-V, --version", "-h, --help"} {
 		if !strings.Contains(Usage(), want) {
 			t.Errorf("%q is not in the help text:\n%s", want, Usage())
 		}
@@ -246,7 +252,7 @@ func (c Config) args() []string {
 	m := c.Migration
 	a := []string{"--log-level=" + string(c.LogLevel), "--sandbox=" + string(c.Sandbox), "--seccomp=" + string(c.Seccomp),
 		"--migration-mode=" + string(m.Mode), "--migration-on-error=" + string(m.OnError),
-		"--thread-pool-size=" + strconv.Itoa(c.ThreadPoolSize), "--syslog=" + strconv.FormatBool(c.Syslog),
+		"--thread-pool-size=" + strconv.Itoa(c.ThreadPoolSize), "--page-cache-size=" + formatSize(c.PageCacheSize), "--syslog=" + strconv.FormatBool(c.Syslog),
 		"--migration-verify-handles=" + strconv.FormatBool(m.VerifyHandles),
 		"--migration-confirm-paths=" + strconv.FormatBool(m.ConfirmPaths)}
 	if c.ModCaps != "" {

@@ -115,6 +115,7 @@ func (c *Config) rightsFlags(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&c.UIDMap, "uid-map", nil, "user ids of the sandbox, `MAP` :INSIDE:OUTSIDE:COUNT:; can be given several times")
 	fs.StringArrayVar(&c.GIDMap, "gid-map", nil, "group ids of the sandbox, likewise `MAP`")
 	fs.Var(limitValue{&c.RLimitNoFile}, "rlimit-nofile", "files that may be open at once, `N`; 0 leaves the limit as it is")
+	fs.Var(sizeValue{&c.PageCacheSize}, "page-cache-size", "memory of `SIZE` for the daemon's own cache of file contents, such as 256M or 1GiB; 0 keeps none")
 	fs.IntVar(&c.ThreadPoolSize, "thread-pool-size", c.ThreadPoolSize, "requests that may wait for the host at once, `N` if above 64")
 }
 

@@ -21,6 +21,9 @@ func (c Config) validateProcess() error {
 	if c.ThreadPoolSize < 0 {
 		errs = append(errs, fmt.Errorf("--thread-pool-size is %d: give a number from 0 up", c.ThreadPoolSize))
 	}
+	if c.PageCacheSize < 0 || c.PageCacheSize > maxPageCache {
+		errs = append(errs, fmt.Errorf("--page-cache-size is %s: give a size from 0 to %s", formatSize(c.PageCacheSize), formatSize(maxPageCache)))
+	}
 	if len(c.UIDMap)+len(c.GIDMap) > 0 && c.Sandbox != SandboxNamespace {
 		errs = append(errs, fmt.Errorf("--uid-map and --gid-map need --sandbox namespace, and it is %s: leave them out", c.Sandbox))
 	}

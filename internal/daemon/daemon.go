@@ -28,6 +28,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 )
 
@@ -52,9 +53,13 @@ func Run(cfg config.Config, stderr io.Writer) error {
 	signal.Ignore(unix.SIGPIPE)
 	setProcs()
 
-	shares, err := openShares(cfg, log)
+	pages, err := cache.New(cache.Options{Size: cfg.PageCacheSize})
 	if err != nil {
 		return err
+	}
+	shares, err := openShares(cfg, pages, log)
+	if err != nil {
+		return errors.Join(err, pages.Close())
 	}
 	defer closeSockets(shares)
 	defer releaseOnSignal(shares)()
@@ -62,9 +67,10 @@ func Run(cfg config.Config, stderr io.Writer) error {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	defer context.AfterFunc(ctx, pages.Shutdown)()
 	done := make(chan error, 1)
 	notify("READY=1", log)
-	go func() { done <- serveAll(ctx, shares) }()
+	go func() { done <- errors.Join(serveAll(ctx, shares), pages.Close()) }()
 	err = await(done, signals, func() { notify("STOPPING=1", log); cancel() }, time.After, log)
 	if err != nil && cfg.Syslog {
 		log.Error("The daemon ends", zap.Error(err)) // standard error, where it is told too, may not be looked at

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
@@ -37,6 +38,7 @@ type common struct {
 	budget  int          // how many files each may keep open for its guest
 	workers int          // how many requests of each may wait for the host at once
 	locks   *locks.Space // where guests wait for each other's file locks
+	pages   *cache.Cache // pages of all files
 }
 
 // openShare opens the shared directory and its socket. The caller closes the share when nothing
@@ -89,6 +91,7 @@ func (s *share) hostConfig(c config.Share, all common) (hostfs.Config, error) {
 	conf := hostfs.Config{
 		Root:     c.SharedDir,
 		Cache:    hostfs.CacheMode(c.Cache), // the same words
+		Pages:    all.pages,
 		XAttr:    c.XAttr,
 		ACL:      hostfs.Negotiation(c.PosixACL),
 		ReadOnly: c.ReadOnly,

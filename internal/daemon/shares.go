@@ -11,12 +11,13 @@ import (
 	"go.uber.org/zap"
 
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 )
 
 // openShares opens all shares of the process, or none. What they have in common is made here.
-func openShares(cfg config.Config, log *zap.Logger) (shares []*share, err error) {
+func openShares(cfg config.Config, pages *cache.Cache, log *zap.Logger) (shares []*share, err error) {
 	if err := setFileLimit(cfg.RLimitNoFile, log); err != nil {
 		return nil, err
 	}
@@ -24,7 +25,7 @@ func openShares(cfg config.Config, log *zap.Logger) (shares []*share, err error)
 	if err != nil {
 		return nil, err
 	}
-	all := common{budget: budget, workers: workersOf(cfg.ThreadPoolSize), locks: locks.NewSpace()}
+	all := common{budget: budget, workers: workersOf(cfg.ThreadPoolSize), locks: locks.NewSpace(), pages: pages}
 	setThreads((all.workers + 1 + virtiofs.MaxRequestQueues) * len(cfg.Shares))
 	for _, c := range cfg.Shares {
 		own := log
