@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
+	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs"
 	"github.com/virtiofsd-go/virtiofsd-go/test/frontend"
 )
@@ -46,6 +47,16 @@ func TestMain(m *testing.M) {
 // shareFS is the host directory as the daemon serves it.
 func shareFS(t testing.TB, c hostfs.Config) *hostfs.FS {
 	t.Helper()
+	pages, err := cache.New(cache.Options{Size: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after that of the caller, who closes the file system
+		if err := pages.Close(); err != nil {
+			t.Errorf("close of the page cache: %v", err)
+		}
+	})
+	c.Pages = pages
 	fs, err := hostfs.New(c)
 	if err != nil {
 		t.Fatal(err)
