@@ -2,7 +2,7 @@
 
 // Command agent is the init of a test guest: it loads modules, mounts the root that commands run
 // in, and runs the commands that a test sends over a serial line. "agent reboot" restarts the
-// guest in the ordinary way. It runs in guests only.
+// guest in the ordinary way, "agent lock" takes locks. It runs in guests only, but for the locks.
 package main
 
 import (
@@ -26,6 +26,8 @@ func main() {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "reboot":
 		run = func() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
+	case len(os.Args) > 1 && os.Args[1] == "lock":
+		run = lockMain
 	case os.Getpid() != 1:
 		run = agentMain
 	}
