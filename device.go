@@ -106,9 +106,11 @@ func (d *device) StartQueue(i int, r vhostuser.Ring) error {
 func (d *device) UpdateQueue(i int, r vhostuser.Ring) error { return d.loops[i].Update(ring(r)) }
 
 // StopQueue stops the loop of queue i after its requests in flight and returns the
-// next available index. Requests that wait for something that may never come, such as a
-// lock, are interrupted after stopPatience: the VMM stands still until StopQueue returns.
+// next available index. The VMM stands still until then, so requests that wait for other
+// requests, as for a lock, are interrupted at once, on all queues, as those are stopped
+// next; those that the host keeps waiting for too long after stopPatience.
 func (d *device) StopQueue(i int) uint16 {
+	defer d.session.HurryWaits()()
 	stopped := make(chan struct{})
 	go func() {
 		select {

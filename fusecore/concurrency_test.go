@@ -13,7 +13,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// lockFS blocks SETLKW until it is cancelled or released, and watches that nobody is inside
+// lockFS blocks SETLKW and FSYNC until it is cancelled or released, and watches that nobody is inside
 // while it is reset.
 type lockFS struct {
 	fuse.RawFileSystem
@@ -40,6 +40,10 @@ func (f *lockFS) SetLkw(cancel <-chan struct{}, _ *fuse.LkIn) fuse.Status {
 	case <-f.release:
 		return fuse.OK
 	}
+}
+
+func (f *lockFS) Fsync(cancel <-chan struct{}, _ *fuse.FsyncIn) fuse.Status {
+	return f.SetLkw(cancel, nil)
 }
 
 func (f *lockFS) GetAttr(<-chan struct{}, *fuse.GetAttrIn, *fuse.AttrOut) fuse.Status {
@@ -109,7 +113,7 @@ func TestInterrupt(t *testing.T) {
 		tt.s.Interrupt()
 		tt.s.Interrupt()
 		synctest.Wait()
-		a.check(t, "SETLKW after Interrupt", true, syscall.EINTR)
+		a.check(t, "SETLKW after Interrupt", true, syscall.ENOLCK)
 	})
 }
 
@@ -132,7 +136,7 @@ func TestRequestAfterInterrupt(t *testing.T) {
 			}
 			s.Interrupt()
 			synctest.Wait()
-			if got := checkReply(t, msg, out, 16).errno(); !done.Load() || got != syscall.EINTR {
+			if got := checkReply(t, msg, out, 16).errno(); !done.Load() || got != syscall.ENOLCK {
 				t.Fatalf("done=%v, %v", done.Load(), got)
 			}
 		}
@@ -169,18 +173,49 @@ func TestHurry(t *testing.T) {
 		end := tt.s.Hurry()
 		second := tt.s.Hurry()
 		synctest.Wait()
-		a.check(t, "SETLKW", true, syscall.EINTR)
-		b.check(t, "SETLKW", true, syscall.EINTR)
-		setlkw().check(t, "a later SETLKW", true, syscall.EINTR)
+		a.check(t, "SETLKW", true, syscall.ENOLCK)
+		b.check(t, "SETLKW", true, syscall.ENOLCK)
+		setlkw().check(t, "a later SETLKW", true, syscall.ENOLCK)
 		end()
 		end()
-		setlkw().check(t, "SETLKW while the second Hurry holds", true, syscall.EINTR)
+		setlkw().check(t, "SETLKW while the second Hurry holds", true, syscall.ENOLCK)
 		second()
 		last := setlkw()
 		last.check(t, "SETLKW after the end", false, 0)
 		tt.s.Interrupt()
 		synctest.Wait()
-		last.check(t, "SETLKW", true, syscall.EINTR)
+		last.check(t, "SETLKW", true, syscall.ENOLCK)
+	})
+}
+
+// TestHurryWaits: who waits for a lock is cancelled, and who comes later to do so, until it ends;
+// others are not.
+func TestHurryWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newLockFS()
+		tt, a, b := startLocked(t, f)
+		other := launch(t, tt.s, message(t, OpFsync, 102, make([]byte, 16)), 16)
+		synctest.Wait()
+		end := tt.s.HurryWaits()
+		synctest.Wait()
+		a.check(t, "SETLKW", true, syscall.ENOLCK)
+		b.check(t, "SETLKW", true, syscall.ENOLCK)
+		late := launch(t, tt.s, message(t, OpSetlkw, 103, make([]byte, 48)), 16)
+		lateOther := launch(t, tt.s, message(t, OpFsync, 104, make([]byte, 16)), 16)
+		synctest.Wait()
+		late.check(t, "a later SETLKW", true, syscall.ENOLCK)
+		other.check(t, "FSYNC", false, 0)
+		lateOther.check(t, "a later FSYNC", false, 0)
+		end()
+		end()
+		last := launch(t, tt.s, message(t, OpSetlkw, 105, make([]byte, 48)), 16)
+		synctest.Wait()
+		last.check(t, "SETLKW after the end", false, 0)
+		close(f.release)
+		synctest.Wait()
+		for _, p := range []*pending{other, lateOther, last} {
+			p.check(t, "released", true, 0)
+		}
 	})
 }
 
@@ -208,7 +243,7 @@ func TestEndsWait(t *testing.T) {
 					over.check(t, name, true, 0)
 					a.check(t, "SETLKW", true, 0)
 				} else {
-					b.check(t, "SETLKW", true, syscall.EINTR)
+					b.check(t, "SETLKW", true, syscall.ENOLCK)
 				}
 				if f.resets.Load() != 1 || f.broken.Load() {
 					t.Errorf("%d resets, broken=%v", f.resets.Load(), f.broken.Load())
@@ -227,8 +262,8 @@ func TestInitInlineEndsSession(t *testing.T) {
 			t.Error("INIT was carried out on the loop")
 		}
 		synctest.Wait()
-		a.check(t, "SETLKW", true, syscall.EINTR)
-		b.check(t, "SETLKW", true, syscall.EINTR)
+		a.check(t, "SETLKW", true, syscall.ENOLCK)
+		b.check(t, "SETLKW", true, syscall.ENOLCK)
 	})
 }
 

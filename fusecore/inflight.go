@@ -12,6 +12,7 @@ import (
 type inflight struct {
 	last   atomic.Uint32 // shard number given last
 	hurry  atomic.Int32  // above 0: who enters is cancelled at once
+	rush   atomic.Int32  // above 0: so is who enters to wait for others
 	shards [8]inflightShard
 }
 
@@ -29,7 +30,9 @@ type flight struct {
 	home       uint32 // number of the shard plus one, 0: none yet; belongs to the request's goroutine
 	next, prev *Request
 	unique     uint64
+	waits      bool // may wait for others
 	cancelled  bool // cancel is closed
+	asked      bool // ... by an INTERRUPT of the guest's
 	// cancel is closed when the request is interrupted. The request's own goroutine makes it
 	// in enter, and keeps it for later requests until it was used.
 	cancel chan struct{}
@@ -59,14 +62,14 @@ func (g *inflight) enter(r *Request, unique uint64) {
 	if f.cancel == nil || f.cancelled {
 		f.cancel, f.cancelled = make(chan struct{}), false
 	}
-	f.unique = unique
+	f.unique, f.waits, f.asked = unique, r.WaitsForOthers(), false
 	f.next, f.prev = s.first, nil
 	if f.next != nil {
 		f.next.flight.prev = r
 	}
 	s.first = r
-	// Whoever sets hurry cancels those that are linked after that, so one of us sees the other.
-	if g.hurry.Load() > 0 {
+	// Whoever sets one of these cancels those that are linked after that, so one of us sees the other.
+	if g.hurry.Load() > 0 || g.rush.Load() > 0 && f.waits {
 		f.interrupt()
 	}
 }
@@ -99,6 +102,14 @@ func (g *inflight) leave(r *Request) {
 	}
 }
 
+// asked reports whether the guest has interrupted r, which is inside.
+func (g *inflight) asked(r *Request) bool {
+	s := g.shard(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.flight.asked
+}
+
 // drain reports whether nobody is inside; with wait it waits until everybody who was has left.
 // The caller has seen to it that nobody enters any more.
 func (g *inflight) drain(wait bool) bool {
@@ -127,9 +138,17 @@ func (g *inflight) cancelAll() {
 	g.cancel(func(*flight) bool { return true })
 }
 
+// cancelWaits interrupts those that wait for others.
+func (g *inflight) cancelWaits() {
+	g.cancel(func(f *flight) bool { return f.waits })
+}
+
 // cancelUnique interrupts the requests with this unique id and reports whether there were any.
 func (g *inflight) cancelUnique(unique uint64) bool {
-	return g.cancel(func(f *flight) bool { return f.unique == unique })
+	return g.cancel(func(f *flight) bool {
+		f.asked = f.asked || f.unique == unique
+		return f.unique == unique
+	})
 }
 
 func (g *inflight) cancel(match func(*flight) bool) (found bool) {

@@ -49,13 +49,20 @@ func handleSetlk(s *Session, r *Request) fuse.Status {
 }
 
 // handleSetlkw tries on the loop whether the lock can be had at once, by a SETLK.
+//
+// EINTR is for a guest that asked for it: Linux makes ERESTARTSYS of it (fs/fuse/file.c, fuse_setlk),
+// which a program that has no signal sees as errno 512. One whose queue was stopped gets ENOLCK.
 func handleSetlkw(s *Session, r *Request) fuse.Status {
 	if r.inline {
 		st := s.fs.SetLk(r.cancel(), argsAs[fuse.LkIn](r))
 		r.again = st == fuse.EAGAIN || st == fuse.EACCES // POSIX allows both
 		return st
 	}
-	return s.fs.SetLkw(r.cancel(), argsAs[fuse.LkIn](r))
+	st := s.fs.SetLkw(r.cancel(), argsAs[fuse.LkIn](r))
+	if st == fuse.EINTR && !s.inflight.asked(r) {
+		return fuse.Status(syscall.ENOLCK)
+	}
+	return st
 }
 
 // maxCopy is the longest COPY_FILE_RANGE whose result fits its 32 bits, in whole pages, as

@@ -191,6 +191,13 @@ func (s *Session) Hurry() (end func()) {
 	return sync.OnceFunc(func() { s.inflight.hurry.Add(-1) })
 }
 
+// HurryWaits is Hurry for requests that wait for other requests of a guest (WaitsForOthers).
+func (s *Session) HurryWaits() (end func()) {
+	s.inflight.rush.Add(1)
+	s.inflight.cancelWaits()
+	return sync.OnceFunc(func() { s.inflight.rush.Add(-1) })
+}
+
 // Reset ends the session as DESTROY does, on behalf of the device: what is in flight is
 // cancelled, later requests but INIT get EIO. It waits for nobody. The file system is reset at
 // once when nothing is in flight, else as soon as that is so.

@@ -224,3 +224,27 @@ func (l *lockers) deadGuest() {
 		eventually(l.t, "the "+lockKinds[i]+" lock of a guest that is off", func() bool { return strings.Contains(cmd.output(), "locked") })
 	}
 }
+
+// TestLockOverPause: a process that waits for a lock while the VM is paused gets an error that it
+// knows, and not the kernel's own of a wait to be started again.
+func TestLockOverPause(t *testing.T) {
+	l := newLockers(t, QEMU72)
+	b := l.boxes[0]
+	for _, kind := range lockKinds {
+		name := "pause-" + kind
+		writeFile(t, filepath.Join(l.dir, name), "")
+		first := l.hold(b, kind, name)
+		cmd, err := b.Go(fmt.Sprintf("exec /tools/agent lock %s /mnt/share/%s", kind, name), 10*commandTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.must("sleep 1")
+		b.qmpDo("stop", nil)
+		b.qmpDo("cont", nil)
+		out, _, err := b.Wait(cmd, commandTime)
+		if want := fmt.Sprintf("agent: lock: errno %d\n", unix.ENOLCK); out != want || err != nil {
+			t.Errorf("%s over a pause: %q, %v, want %q", kind, out, err, want)
+		}
+		first.release()
+	}
+}

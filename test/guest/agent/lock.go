@@ -85,6 +85,7 @@ func increment(f *os.File) error {
 	if err != nil {
 		return err
 	}
+	time.Sleep(time.Millisecond) // in which another one comes, if the lock does not hold
 	_, err = f.WriteAt(fmt.Appendf(nil, "%019d\n", i+1), 0)
 	return err
 }
