@@ -101,3 +101,26 @@ func TestMissingOptionsExist(t *testing.T) {
 		}
 	}
 }
+
+// Every option of the Rust virtiofsd 1.14, as its --help names them, is taken.
+func TestEveryOptionOfTheRustVirtiofsd(t *testing.T) {
+	for _, o := range []string{
+		"--shared-dir=/", "--tag=t", "--socket=s", "--socket-path=s", "--socket-group=g", "--thread-pool-size=0", "--xattr",
+		"--posix-acl", "--posix-acl=auto", "--xattrmap=:map::user.virtiofs.:", "--sandbox=namespace", "--sandbox=chroot",
+		"--readonly", "--seccomp=none", "--seccomp=kill", "--seccomp=log", "--seccomp=trap", "--announce-submounts",
+		"--no-announce-submounts", "--inode-file-handles=never", "--inode-file-handles=prefer",
+		"--inode-file-handles=mandatory", "--inode-file-handles=fallback", "--cache=auto", "--cache=always", "--cache=never",
+		"--cache=metadata", "--allow-mmap", "--no-readdirplus", "--writeback", "--allow-direct-io", "--modcaps=+sys_admin:-chown",
+		"--log-level=off", "--syslog", "--rlimit-nofile=0", "-oxattr", "-d", "-f", "--no-killpriv-v2", "--killpriv-v2",
+		"--security-label", "--security-label=never", "--uid-map=:0:1:1:", "--gid-map=:0:1:1:", "--translate-uid=map:0:1:1",
+		"--translate-gid=map:0:1:1", "--preserve-noatime", "--migration-mode=find-paths", "--migration-mode=file-handles",
+		"--migration-on-error=abort", "--migration-on-error=guest-error", "--migration-verify-handles", "--migration-confirm-paths",
+	} {
+		if _, err := Parse(base(o), nil); err != nil {
+			t.Errorf("%s: %v", o, err)
+		}
+	}
+	if _, err := Parse([]string{"--shared-dir=/", "--fd=3"}, nil); err != nil {
+		t.Error(err)
+	}
+}
