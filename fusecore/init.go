@@ -40,7 +40,7 @@ const defaultFlags = fuse.CAP_ASYNC_READ | fuse.CAP_IOCTL_DIR |
 const transportFlags = fuse.CAP_BIG_WRITES | fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT
 
 // supportedFlags is what the session can carry out when the file system wants it. Not among
-// them, and why: FILE_OPS and SPLICE_* (/dev/fuse only), SECURITY_CTX (nobody to hand it to), MAP_ALIGNMENT and HAS_INODE_DAX (no
+// them, and why: FILE_OPS and SPLICE_* (/dev/fuse only), MAP_ALIGNMENT and HAS_INODE_DAX (no
 // mapping), PASSTHROUGH and OVER_IO_URING (local to one kernel), HAS_RESEND, HAS_EXPIRE_ONLY
 // and REQUEST_TIMEOUT (nothing answers them).
 const supportedFlags = transportFlags | defaultFlags | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_POSIX_LOCKS |
@@ -48,7 +48,7 @@ const supportedFlags = transportFlags | defaultFlags | fuse.CAP_ATOMIC_O_TRUNC |
 	fuse.CAP_NO_OPEN_SUPPORT | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV |
 	fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_POSIX_ACL | fuse.CAP_CACHE_SYMLINKS |
 	fuse.CAP_EXPLICIT_INVAL_DATA | fuse.CAP_SETXATTR_EXT | fuse.CAP_DIRECT_IO_ALLOW_MMAP |
-	fuse.CAP_NO_EXPORT_SUPPORT | fuse.CAP_ALLOW_IDMAP
+	fuse.CAP_NO_EXPORT_SUPPORT | fuse.CAP_ALLOW_IDMAP | fuse.CAP_SECURITY_CTX
 
 // handleInit begins a session. One that was there ends first: a guest that was reset sends no
 // DESTROY.
@@ -115,6 +115,9 @@ func (s *Session) negotiate(in *fuse.InitIn, out *fuse.InitOut) *params {
 	flags := (wanted | transportFlags) & offered & supportedFlags
 	if s.has.groups == nil {
 		flags &^= fuse.CAP_CREATE_SUPP_GROUP
+	}
+	if s.has.labels == nil {
+		flags &^= fuse.CAP_SECURITY_CTX
 	}
 	*out = fuse.InitOut{
 		Major:               protocolMajor,

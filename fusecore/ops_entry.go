@@ -41,10 +41,17 @@ func handleBatchForget(s *Session, r *Request) fuse.Status {
 
 // creator returns the file system that carries out a creating request.
 func (s *Session) creator(r *Request) fuse.RawFileSystem {
-	if len(r.groups) == 0 {
-		return s.fs
+	fs := s.fs
+	if r.label.name != "" {
+		fs = s.has.labels.WithSecurityContext(r.label.name, r.label.value)
 	}
-	return s.has.groups.WithGroups(r.groups)
+	if len(r.groups) == 0 {
+		return fs
+	}
+	if g, ok := fs.(GroupsFileSystem); ok {
+		return g.WithGroups(r.groups)
+	}
+	return fs
 }
 
 // handleSymlink decodes its names itself: the target is not a file name and can be long.

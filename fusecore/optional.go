@@ -88,6 +88,15 @@ type GroupsFileSystem interface {
 	WithGroups(groups []uint32) fuse.RawFileSystem
 }
 
+// SecurityContextFileSystem labels what it creates.
+type SecurityContextFileSystem interface {
+	// WithSecurityContext returns the file system to carry out one creating operation whose
+	// outcome gets the extended attribute name with value, or the operation fails. Both are
+	// valid during that operation. What is returned is asked for WithGroups, too. Its presence
+	// makes the session accept FUSE_SECURITY_CTX if the file system wants it.
+	WithSecurityContext(name string, value []byte) fuse.RawFileSystem
+}
+
 // extras are the optional interfaces of one file system; nil where it has not got one.
 type extras struct {
 	readv        ReadvFileSystem
@@ -100,6 +109,7 @@ type extras struct {
 	reset        ResetFileSystem
 	blocking     BlockingFileSystem
 	groups       GroupsFileSystem
+	labels       SecurityContextFileSystem
 	borrows      bool
 }
 
@@ -115,6 +125,7 @@ func findExtras(fs fuse.RawFileSystem) extras {
 	x.reset, _ = fs.(ResetFileSystem)
 	x.blocking, _ = fs.(BlockingFileSystem)
 	x.groups, _ = fs.(GroupsFileSystem)
+	x.labels, _ = fs.(SecurityContextFileSystem)
 	if b, ok := fs.(BorrowingFileSystem); ok {
 		x.borrows = b.BorrowsNames()
 	}

@@ -233,11 +233,13 @@ func (f *recorder) Statx(_ cancel, in *fuse.StatxIn, out *fuse.StatxOut) fuse.St
 // fullRecorder has the optional interfaces too.
 type fullRecorder struct {
 	*recorder
-	wanted uint64 // INIT flags
-	resets int
-	groups []uint32
-	cold   bool // ReadvNowait would block
-	wide   bool // Readv's answer is longer than asked for
+	wanted   uint64 // INIT flags
+	resets   int
+	groups   []uint32
+	label    string // name=value
+	requires uint64
+	cold     bool // ReadvNowait would block
+	wide     bool // Readv's answer is longer than asked for
 }
 
 func newFullRecorder() *fullRecorder {
@@ -276,6 +278,13 @@ func (f *fullRecorder) InitFlags(uint64) uint64 { return f.wanted }
 func (f *fullRecorder) Reset()                  { f.resets++ }
 func (f *fullRecorder) BorrowsNames() bool      { return true }
 func (f *fullRecorder) MayBlock(op uint32) bool { return Opcode(op) != OpGetattr }
+func (f *fullRecorder) InitRequires() uint64    { return f.requires }
+
+func (f *fullRecorder) WithSecurityContext(name string, value []byte) fuse.RawFileSystem {
+	f.label = name + "=" + string(value)
+	return f
+}
+
 func (f *fullRecorder) WithGroups(groups []uint32) fuse.RawFileSystem {
 	f.groups = slices.Clone(groups)
 	return f.recorder

@@ -34,6 +34,8 @@ type Request struct {
 	names       [2 * (maxName + 1)]byte
 
 	groups []uint32          // supplementary groups that came with it
+	label  secCtx            // for what it creates
+	ext    []byte            // its extensions, allocated by the first that has any
 	vec    [][]byte          // ranges of guest memory for the current call
 	list   fuse.DirEntryList // over a buffer of the current call
 	flight flight
@@ -61,7 +63,7 @@ func (r *Request) start(inline bool) bool {
 	r.inline, r.again, r.silent = inline, false, false
 	r.fixed, r.tail = 0, 0
 	r.name, r.name2 = "", ""
-	r.groups = r.groups[:0]
+	r.groups, r.label = r.groups[:0], secCtx{}
 	r.dropRanges() // of a request that faulted
 	r.args = argBuf{}
 
@@ -102,8 +104,8 @@ func (r *Request) decode(x *extras) fuse.Status {
 	if !r.setFixed(r.op.reply) {
 		return errMalformed
 	}
-	if r.op.creates && r.params.flags&fuse.CAP_CREATE_SUPP_GROUP != 0 {
-		if st := r.decodeExtensions(); !st.Ok() {
+	if r.op.creates && r.params.flags&(fuse.CAP_CREATE_SUPP_GROUP|fuse.CAP_SECURITY_CTX) != 0 {
+		if st := r.decodeExtensions(x.borrows); !st.Ok() {
 			return st
 		}
 	}

@@ -15,7 +15,7 @@ type operation struct {
 	handle func(*Session, *Request) fuse.Status
 
 	control   bool // of the session itself: needs none, does not enter the file system
-	creates   bool // may carry extensions with the caller's groups
+	creates   bool // may carry extensions: the caller's groups, a label
 	noReply   bool // never answered
 	anyRoom   bool // carried out even when its reply has no room
 	anyLength bool // the header's length is not believed

@@ -29,6 +29,9 @@ func (fs creator) make(cancel <-chan struct{}, op string, in *fuse.InHeader, uma
 	if err := fs.as(&in.Caller, func() error { return call(dir.FD(), keep) }); err != nil {
 		return status(err)
 	}
+	if err := fs.labelName(dir.FD(), name); err != nil {
+		return status(err)
+	}
 	return status(fs.lookup(dir, name, out))
 }
 
@@ -98,7 +101,7 @@ const createTries = 8
 func (fs creator) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int, err error) {
 	flags := int(in.Flags)&openFlags | extra
 	mode := in.Mode & 0o7777 & fs.unmasked(dir, in.Umask)
-	return fs.withFDs(func() (int, error) {
+	fd, err = fs.withFDs(func() (int, error) {
 		fd := -1
 		err := fs.as(&in.Caller, func() (err error) {
 			if name == "" {
@@ -110,6 +113,14 @@ func (fs creator) create(in *fuse.CreateIn, dir int, name string, extra int) (fd
 		})
 		return fd, err
 	})
+	if err != nil {
+		return -1, err
+	}
+	if err = fs.labelFile(fd, dir, name); err != nil {
+		_ = sys.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // Tmpfile makes and opens a file without a name, which LINK can give one.

@@ -12,6 +12,7 @@ import (
 type creator struct {
 	*FS
 	groups []uint32 // supplementary groups, the guest's ids; valid during the operation
+	label  label    // likewise
 }
 
 // WithGroups returns the file system for one creating operation of a caller with these

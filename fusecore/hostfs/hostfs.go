@@ -50,6 +50,9 @@ type Config struct {
 	// ACL says whether POSIX ACLs are kept for the guest, which obeys them; it turns XAttr on.
 	// Zero: NegotiateNever.
 	ACL Negotiation
+	// SecurityLabel says whether what the guest creates gets the label (security.selinux, for one)
+	// that the guest sends along; it turns XAttr on. Zero: NegotiateNever.
+	SecurityLabel Negotiation
 	// ReadOnly refuses with EROFS whatever would change the share.
 	ReadOnly bool
 	// KillPrivV2 has the guest leave it to the host to clear setuid and setgid bits and
@@ -116,10 +119,10 @@ func New(c Config) (*FS, error) {
 	if err := c.limits(); err != nil {
 		return nil, err
 	}
-	if err := c.ACL.check("ACL"); err != nil {
+	if err := errors.Join(c.ACL.check("ACL"), c.SecurityLabel.check("SecurityLabel")); err != nil {
 		return nil, err
 	}
-	c.XAttr = c.XAttr || c.ACL.wants()
+	c.XAttr = c.XAttr || c.ACL.wants() || c.SecurityLabel.wants()
 	useHandles, err := c.useHandles()
 	if err != nil {
 		return nil, err

@@ -66,6 +66,9 @@ func (fs *FS) InitFlags(offered uint64) uint64 {
 	if fs.cfg.ACL.wants() && offered&aclFlags == aclFlags {
 		want |= aclWants
 	}
+	if fs.cfg.SecurityLabel.wants() {
+		want |= fuse.CAP_SECURITY_CTX
+	}
 	fs.acl.Store(want&aclFlags != 0)
 	if fs.cfg.PosixLocks {
 		want |= fuse.CAP_POSIX_LOCKS
@@ -82,6 +85,9 @@ func (fs *FS) InitFlags(offered uint64) uint64 {
 func (fs *FS) InitRequires() (flags uint64) {
 	if fs.cfg.ACL == NegotiateAlways {
 		flags |= aclFlags
+	}
+	if fs.cfg.SecurityLabel == NegotiateAlways {
+		flags |= fuse.CAP_SECURITY_CTX
 	}
 	return flags
 }

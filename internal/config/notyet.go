@@ -25,7 +25,6 @@ var missing = []struct {
 	{option: "writeback", harmless: "false"},
 	{option: "allow-direct-io", harmless: "false"},
 	{option: "preserve-noatime", harmless: "false"},
-	{option: "security-label", harmless: "never", danger: "new files get the label of the host's policy"},
 }
 
 // noSandbox is what everybody is told who has not chosen to go without.

@@ -89,12 +89,13 @@ func checkDir(dir string) error {
 // hostConfig is how package hostfs is told what c says.
 func (s *share) hostConfig(c config.Share, all common) (hostfs.Config, error) {
 	conf := hostfs.Config{
-		Root:     c.SharedDir,
-		Cache:    hostfs.CacheMode(c.Cache), // the same words
-		Pages:    all.pages,
-		XAttr:    c.XAttr,
-		ACL:      hostfs.Negotiation(c.PosixACL),
-		ReadOnly: c.ReadOnly,
+		Root:          c.SharedDir,
+		Cache:         hostfs.CacheMode(c.Cache), // the same words
+		Pages:         all.pages,
+		XAttr:         c.XAttr,
+		ACL:           hostfs.Negotiation(c.PosixACL), // the same words
+		SecurityLabel: hostfs.Negotiation(c.SecurityLabel),
+		ReadOnly:      c.ReadOnly,
 
 		PosixLocks: c.PosixLock,
 		Flock:      c.Flock,

@@ -53,7 +53,7 @@ func initMain() error {
 	}
 	cmd := exec.Command("/proc/self/exe", s.Channel)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: newRoot, Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
 		return err
@@ -94,7 +94,7 @@ func setUp(s proto.Setup) error {
 			return err
 		}
 	}
-	return mountAll([]mount{
+	err := mountAll([]mount{
 		{s.RootDev, newRoot, s.RootType, unix.MS_RDONLY, s.RootOpts},
 		{"/dev", newRoot + "/dev", "", unix.MS_BIND, ""},
 		{"/proc", newRoot + "/proc", "", unix.MS_BIND, ""},
@@ -103,6 +103,25 @@ func setUp(s proto.Setup) error {
 		{"mnt", newRoot + "/mnt", "tmpfs", 0, "mode=755"},
 		{"/tools", newRoot + "/tools", "", unix.MS_BIND, ""},
 	})
+	if err != nil {
+		return err
+	}
+	return enterRoot()
+}
+
+// enterRoot makes newRoot the root of the mount namespace, as switch_root(8) does. Processes that are
+// only chrooted may not make user namespaces.
+func enterRoot() error {
+	if err := os.Chdir(newRoot); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move the root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return err
+	}
+	return os.Chdir("/")
 }
 
 func mountAll(ms []mount) error {
