@@ -212,7 +212,7 @@ func TestRatios(t *testing.T) {
 }
 
 func TestNumber(t *testing.T) {
-	for v, want := range map[float64]string{0: "0.00", 1.234: "1.23", 9.996: "10", 54321: "54321", 123456: "123k"} {
+	for v, want := range map[float64]string{0: "0.00", 1.234: "1.23", 9.996: "10.0", 54.32: "54.3", 99.96: "100", 54321: "54321", 123456: "123k"} {
 		if got := number(v); got != want {
 			t.Errorf("%v is printed as %q, want %q", v, got, want)
 		}

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench compares this daemon with its peers: each on its own copy of one tree, in turns,
-// with test/frontend as VMM and guest driver. What the daemons answer is checked while it is
+// Command bench compares this daemon with its peers: on one tree, in turns, with test/frontend as VMM and guest driver. What the daemons answer is checked while it is
 // timed. docs/performance.md says how to run it and how to read what it prints.
 //
 // Exit codes: 0 all was measured and right, 1 a daemon failed or something could not be run, 2
@@ -43,7 +42,7 @@ func flags(o *options) *pflag.FlagSet {
 	fs.DurationVar(&o.time, "time", 400*time.Millisecond, "of each measurement")
 	fs.StringSliceVar(&o.daemons, "daemons", []string{peers.Self, peers.Rust, peers.C}, "comma-separated daemons, each with options of its own behind a space; one may come several times")
 	fs.StringVar(&o.reference, "reference", "", "the daemon of the list that ratios are to; default: the best peer of each row")
-	fs.StringSliceVar(&o.dirs, "dir", []string{"/var/tmp", "/dev/shm"}, "comma-separated directories to share trees of")
+	fs.StringSliceVar(&o.dirs, "dir", []string{"/var/tmp", "/dev/shm"}, "comma-separated directories to make the shared tree in")
 	fs.IntVar(&o.size, "size", 64, "MiB of each file of data, a power of two")
 	fs.BoolVar(&o.quick, "quick", false, "3 rounds of 150 ms, without --dir only in /dev/shm")
 	fs.BoolVar(&o.syscalls, "syscalls", true, "count system calls, if strace is there")

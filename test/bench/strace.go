@@ -21,13 +21,13 @@ const countTime = 200 * time.Millisecond
 // countRow counts the system calls of each daemon in the row: in a run of its own, as strace slows
 // the daemon down. That makes batches larger, so at depth 1 the numbers are exact, and at larger
 // depths those around waking up are a little low.
-func (p plan) countRow(r *row, trees map[string]*tree) {
+func (p plan) countRow(r *row, tr *tree) {
 	for i, t := range p.targets {
 		c := r.cells[i]
 		if len(c.Samples) == 0 || r.w.hol {
 			continue
 		}
-		calls, err := countCell(t, r.w, r.depth, trees[t.name], min(countTime, p.time))
+		calls, err := countCell(t, r.w, r.depth, tr, min(countTime, p.time))
 		if c.Calls = calls; err != nil {
 			c.Failed = fmt.Sprintf("while its system calls were counted: %v", err)
 			p.say("%s failed: %s", c.Daemon, c.Failed)

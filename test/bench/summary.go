@@ -15,14 +15,14 @@ func (r *Result) summary(w io.Writer) {
 	for _, g := range r.groups() {
 		if dir := g.cells[0].Dir; dir != last {
 			last = dir
-			g.summaryHead(w)
+			g.summaryHead(w, r.reference)
 		}
 		line := fmt.Sprintf("%-19s", fmt.Sprintf("%s %d", g.cells[0].Workload, g.cells[0].Depth))
 		for _, c := range g.cells {
 			line += " " + cellText(c, number(c.median(cpu)))
 		}
 		for _, c := range g.cells {
-			if c.mine() {
+			if c.compared(r.reference) {
 				line += fmt.Sprintf(" %7s %7s", number(g.ratio(c, cpu)), number(g.ratio(c, rate)))
 			}
 		}
@@ -30,13 +30,13 @@ func (r *Result) summary(w io.Writer) {
 	}
 }
 
-func (g group) summaryHead(w io.Writer) {
+func (g group) summaryHead(w io.Writer, reference string) {
 	line := fmt.Sprintf("%-19s", "CPU/op, µs")
 	for _, c := range g.cells {
 		line += " " + cellText(c, c.Daemon)
 	}
 	for _, c := range g.cells {
-		if c.mine() {
+		if c.compared(reference) {
 			line += fmt.Sprintf(" %7s %7s", "ratio", "x ops")
 		}
 	}
@@ -46,5 +46,7 @@ func (g group) summaryHead(w io.Writer) {
 // cellText is a column as wide as the daemon's name.
 func cellText(c *Cell, text string) string { return fmt.Sprintf("%*s", max(len(c.Daemon), 7), text) }
 
-// mine tells this daemon from its peers and the floor.
-func (c *Cell) mine() bool { return !c.Peer && c.Daemon != floorName }
+// compared tells whether the cell is of this daemon and not the reference itself.
+func (c *Cell) compared(reference string) bool {
+	return !c.Peer && c.Daemon != floorName && c.Daemon != reference
+}

@@ -53,8 +53,10 @@ func number(v float64) string {
 		return ""
 	case v >= 99_950:
 		return fmt.Sprintf("%.0fk", v/1000)
-	case v >= 9.995:
+	case v >= 99.95:
 		return fmt.Sprintf("%.0f", v)
+	case v >= 9.995:
+		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.2f", v)
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,7 +27,7 @@ const (
 	newDir   = "new"
 )
 
-// tree is one daemon's copy of the shared directory: three files of data, a directory of many
+// tree is the shared directory: three files of data, a directory of many
 // names, and one for new files.
 type tree struct {
 	dir   string
@@ -84,6 +85,12 @@ func (t *tree) writeAll(file uint8) error {
 		}
 	}
 	return f.Close()
+}
+
+// rewrite makes writeFile as it was in the beginning.
+func (t *tree) rewrite() error {
+	clear(t.gens)
+	return errors.Join(t.writeAll(writeFile), t.settle())
 }
 
 // settle writes the tree's file system back.
