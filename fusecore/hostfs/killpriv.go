@@ -39,6 +39,12 @@ func (fs *FS) killPrivs(fd int, kill bool, call func() error) error {
 	return fs.creds.WithoutFSETID(call)
 }
 
+// losesBits tells whether a file can lose mode bits by a WRITE. Linux does not look after one
+// whether it has, so it must not trust the mode of such a file for any time.
+func losesBits(st *unix.Statx_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&(unix.S_ISUID|unix.S_ISGID) != 0
+}
+
 // setID tells whether a file has a setuid or setgid bit. One that cannot be asked may have.
 func setID(fd int) bool {
 	var st unix.Statx_t

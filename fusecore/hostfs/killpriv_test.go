@@ -150,3 +150,25 @@ func TestKillPrivsAllocations(t *testing.T) {
 		t.Errorf("%v allocations with the flag, %v without", with, without)
 	}
 }
+
+// TestLifetimeOfSetIDs: the guest looks at the mode of a file that may lose bits each time.
+func TestLifetimeOfSetIDs(t *testing.T) {
+	s := newShare(t, Config{Cache: CacheAlways})
+	s.put("f", "x")
+	s.mkdir(1, "d")
+	for _, c := range []struct {
+		name    string
+		mode    uint32
+		seconds uint64
+	}{{"f", 0o755, 86400}, {"f", 0o4755, 0}, {"f", 0o2644, 0}, {"d", 0o2755, 86400}} {
+		if err := unix.Chmod(s.path(c.name), c.mode); err != nil {
+			t.Fatal(err)
+		}
+		e := s.lookupAt(1, c.name)
+		var out fuse.AttrOut
+		s.ok("getattr", s.GetAttr(nil, &fuse.GetAttrIn{InHeader: header(e.NodeId)}, &out))
+		if e.AttrValid != c.seconds || out.AttrValid != c.seconds || e.EntryValid != 86400 {
+			t.Errorf("%s with mode %o: attributes are valid for %d and %d s, want %d", c.name, c.mode, e.AttrValid, out.AttrValid, c.seconds)
+		}
+	}
+}

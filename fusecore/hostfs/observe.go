@@ -56,7 +56,7 @@ func (fs *FS) publish(id uint64, s *seen) time.Duration {
 	if m&inodes.Opened != 0 {
 		fs.pages.Observe(s.key(), s.stamp(), false)
 	}
-	if m&inodes.Refused != 0 {
+	if m&inodes.Refused != 0 || losesBits(&s.Statx_t) {
 		return 0
 	}
 	return fs.policy.timeout

@@ -24,6 +24,7 @@ const modulePath = "github.com/virtiofsd-go/virtiofsd-go/"
 var tools = []tool{
 	{"agent", "test/guest/agent", []string{"build", "-ldflags=-s -w", "-o"}, "0"},
 	{"posixtest", "test/guest/posix", []string{"test", "-c", "-ldflags=-s -w", "-o"}, "0"},
+	{"probe", "test/guest/probe", []string{"build", "-ldflags=-s -w", "-o"}, "0"},
 }
 
 // The program that all this is about.

@@ -52,17 +52,20 @@ func (t *Table) Recall(id ID) (Node, error) {
 // record. A file that ends with its last fd, or is in use, is not remembered.
 func (t *Table) store(slot uint32) {
 	r := &t.records[slot]
-	if r.ctl.Load()&bitFD != 0 {
+	cold := r.ctl.Load()&bitFD == 0
+	if !cold {
 		r.ctl.And(^uint64(bitUsed))
-		if !t.evict(slot) {
-			return
-		}
+		cold = t.evict(slot)
 	}
 	s, _ := t.shardOf(slot)
 	s.mu.Lock()
-	fresh := r.nlookup == 0 && !r.kept && r.ctl.Load()&bitLive != 0
-	if r.nlookup == 0 && (fresh || r.kept) {
-		r.kept = true
+	fresh := false // not in the ring yet
+	switch {
+	case r.nlookup != 0 || r.ctl.Load()&bitLive == 0: // looked up again, or reset
+	case !cold:
+		r.kept = false // from an earlier time
+	default:
+		fresh, r.kept = !r.kept, true
 		r.ctl.Or(bitGone)
 		r.ctl.And(^uint64(Refused)) // Opened stays, as somebody may be opening the file right now
 	}

@@ -87,24 +87,30 @@ func TestAtticReset(t *testing.T) {
 	})
 }
 
-// TestAtticRemoved: a file that ends with its last fd is not kept.
+// TestAtticRemoved: a file that ends with its last fd is not kept, also if it was kept before.
 func TestAtticRemoved(t *testing.T) {
-	w := newWorld(t, true)
-	w.addFile(1, "f", 100)
-	tb := w.table(100)
-	tb.Keep(2)
-	id := w.lookup(tb, Root, "f")
-	dir, err := tb.Get(Root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Release()
-	held := tb.Hold(w.files[100], w.openIno(100))
-	delete(w.dirs[1], "f")
-	held.Unnamed(dir, "f")
-	held.Let()
-	tb.Forget(id, 1)
-	if _, err := tb.Recall(id); err != ErrStale || tb.Len() != 1 || w.open() != 1 {
-		t.Errorf("%v, %d records, %d fds", err, tb.Len(), w.open())
+	for _, before := range []bool{false, true} {
+		w := newWorld(t, true)
+		w.addFile(1, "f", 100)
+		tb := w.table(100)
+		tb.Keep(2)
+		id := w.lookup(tb, Root, "f")
+		if before {
+			tb.Forget(id, 1)
+			w.lookup(tb, Root, "f")
+		}
+		dir, err := tb.Get(Root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := tb.Hold(w.files[100], w.openIno(100))
+		delete(w.dirs[1], "f")
+		held.Unnamed(dir, "f")
+		held.Let()
+		tb.Forget(id, 1)
+		if _, err := tb.Recall(id); err != ErrStale || tb.Len() != 1 || w.open() != 1 {
+			t.Errorf("kept before %v: %v, %d records, %d fds", before, err, tb.Len(), w.open())
+		}
+		dir.Release()
 	}
 }
