@@ -56,6 +56,15 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// timeout(1) and supervisors send a signal to the process and to its group: that is one.
+func TestOneSignalTwice(t *testing.T) {
+	p, socket := startReady(t)
+	askFeatures(t, connect(t, socket))
+	p.signal(unix.SIGTERM)
+	p.cmd.Process.Signal(unix.SIGTERM) // it may have ended by now
+	p.wait(0)
+}
+
 // ended tells whether err is what a peer reads from a connection that was closed.
 func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) }
 

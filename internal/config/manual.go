@@ -67,7 +67,7 @@ with
 .TP
 .B SIGTERM, SIGINT, SIGHUP
 The requests in flight are completed, for 10 seconds at most, and the daemon ends.
-A second signal ends it at once.
+A second signal, after half a second or more, ends it at once.
 .TP
 .B SIGUSR1
 Releases what hangs by a rule of

@@ -10,9 +10,9 @@
 //  5. The socket file is removed, the shared directory is closed.
 //
 // A VMM that goes starts it at 1 for its share, and the process ends with the last one. For all
-// shares at once it is started by SIGTERM, SIGINT and SIGHUP. A second signal ends the
-// process at once. SIGINT and SIGHUP do nothing if the daemon was started with them ignored.
-// SIGUSR1 releases requests that hang by a fault rule, if there are such rules.
+// shares at once it is started by SIGTERM, SIGINT and SIGHUP. A second signal ends the process at
+// once, if it does not come along with the first one. SIGINT and SIGHUP do nothing if the daemon was
+// started with them ignored. SIGUSR1 releases requests that hang by a fault rule, if there are such rules.
 package daemon
 
 import (
@@ -31,6 +31,10 @@ import (
 	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 )
+
+// sameTime is how long after a signal further ones count as the same: timeout(1) and supervisors
+// send one to the process and one to its group.
+const sameTime = 500 * time.Millisecond
 
 // drainTime is how long requests in flight may take after the first signal to stop.
 const drainTime = 10 * time.Second
@@ -99,14 +103,28 @@ func await(done <-chan error, signals <-chan os.Signal, stop func(), after func(
 		log.Info("Stopping on a signal", zap.Stringer("signal", s))
 	}
 	stop()
-	select {
-	case err := <-done:
-		return err
-	case <-signals:
-		return errSecondSignal
-	case <-after(drainTime):
-		return errDrain
+	same, drained := after(sameTime), after(drainTime)
+	var again <-chan os.Signal // nil until a signal is another one
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-same:
+			same, again = nil, discard(signals)
+		case <-again:
+			return errSecondSignal
+		case <-drained:
+			return errDrain
+		}
 	}
+}
+
+// discard returns signals without what has come so far.
+func discard(signals <-chan os.Signal) <-chan os.Signal {
+	for range len(signals) {
+		<-signals
+	}
+	return signals
 }
 
 // serveOne accepts one VMM and serves it until it goes (nil), ctx ends (nil) or it fails.

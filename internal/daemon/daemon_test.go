@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,23 +18,33 @@ import (
 
 func TestAwait(t *testing.T) {
 	failed := errors.New("serving failed")
-	never := func(time.Duration) <-chan time.Time { return nil }
-	atOnce := func(time.Duration) <-chan time.Time { return time.After(0) }
+	passes := func(limits ...time.Duration) func(time.Duration) <-chan time.Time {
+		return func(d time.Duration) <-chan time.Time {
+			if slices.Contains(limits, d) {
+				return time.After(0)
+			}
+			return nil
+		}
+	}
 	for _, tt := range []struct {
 		name    string
 		signals int    // waiting when await starts
+		more    bool   // further ones keep coming
 		done    error  // what serving ends with
 		ends    string // when it ends: "alone", "when stopped", "never"
 		after   func(time.Duration) <-chan time.Time
 		want    error
 		stopped bool
 	}{
-		{"the VMM goes", 0, nil, "alone", never, nil, false},
-		{"serving fails", 0, failed, "alone", never, failed, false},
-		{"a signal", 1, nil, "when stopped", never, nil, true},
-		{"a signal, and serving fails", 1, failed, "when stopped", never, failed, true},
-		{"a second signal", 2, nil, "never", never, errSecondSignal, true},
-		{"requests do not end", 1, nil, "never", atOnce, errDrain, true},
+		{"the VMM goes", 0, false, nil, "alone", passes(), nil, false},
+		{"serving fails", 0, false, failed, "alone", passes(), failed, false},
+		{"a signal", 1, false, nil, "when stopped", passes(), nil, true},
+		{"a signal, and serving fails", 1, false, failed, "when stopped", passes(), failed, true},
+		{"the same signal twice", 2, false, nil, "when stopped", passes(), nil, true},
+		{"the same signal twice, and requests do not end", 2, false, nil, "never", passes(drainTime), errDrain, true},
+		{"the same signal twice, and time passes", 2, false, nil, "when stopped", passes(sameTime), nil, true},
+		{"a second signal", 1, true, nil, "never", passes(sameTime), errSecondSignal, true},
+		{"requests do not end", 1, false, nil, "never", passes(sameTime, drainTime), errDrain, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			signals := make(chan os.Signal, 2)
@@ -44,11 +55,16 @@ func TestAwait(t *testing.T) {
 			if tt.ends == "alone" {
 				done <- tt.done
 			}
+			over := make(chan struct{})
+			defer close(over)
 			stopped := false
 			stop := func() {
 				stopped = true
 				if tt.ends == "when stopped" {
-					done <- tt.done
+					time.AfterFunc(20*time.Millisecond, func() { done <- tt.done }) // what comes before it shall not end await
+				}
+				if tt.more {
+					go keepSending(signals, over)
 				}
 			}
 			if err := await(done, signals, stop, tt.after, zap.NewNop()); !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
@@ -58,6 +74,16 @@ func TestAwait(t *testing.T) {
 				t.Errorf("stopped: %v, want %v", stopped, tt.stopped)
 			}
 		})
+	}
+}
+
+func keepSending(signals chan<- os.Signal, over <-chan struct{}) {
+	for {
+		select {
+		case signals <- unix.SIGTERM:
+		case <-over:
+			return
+		}
 	}
 }
 
