@@ -48,6 +48,11 @@ var starter = sync.OnceValue(func() chan<- func() {
 	return c
 })
 
+// Argv is the command that runs the daemon with arguments of its own.
+func (p Peer) Argv(args ...string) []string {
+	return append(p.command[:len(p.command):len(p.command)], args...)
+}
+
 // Start starts the daemon on the directory share and returns when a VMM can connect to socket, a
 // path whose directory exists.
 func (p Peer) Start(share, socket string, o Options) (*Daemon, error) {
@@ -58,7 +63,7 @@ func (p Peer) Start(share, socket string, o Options) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv := append(p.command[:len(p.command):len(p.command)], args...)
+	argv := p.Argv(args...)
 	d := &Daemon{cmd: exec.Command(argv[0], argv[1:]...), log: &output{ready: make(chan struct{})}, done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
