@@ -50,3 +50,35 @@ func cellText(c *Cell, text string) string { return fmt.Sprintf("%*s", max(len(c
 func (c *Cell) compared(reference string) bool {
 	return !c.Peer && c.Daemon != floorName && c.Daemon != reference
 }
+
+// within prints how a daemon's rows compare with its own randread4k at the same depth: what is left of
+// the reads' latency behind an FSYNC, and what four queues bring.
+func (r *Result) within(w io.Writer) {
+	for _, c := range r.Cells {
+		var figure func(Sample) float64
+		var what string
+		switch c.Workload {
+		case "behind-fsync":
+			figure, what = func(s Sample) float64 { return s.P50 }, "p50"
+		case "randread4k-4q":
+			figure, what = rate, "ops/s"
+		}
+		if figure == nil || len(c.Samples) == 0 || c.Daemon == floorName {
+			continue
+		}
+		own := group{ref: r.find(c.Dir, "randread4k", c.Depth, c.Daemon)}
+		if v := number(own.ratio(c, figure)); v != "" {
+			fmt.Fprintf(w, "%s, %s %d: %s of %s is %s times that of its randread4k %d\n", c.Dir, c.Workload, c.Depth, what, c.Daemon, v, c.Depth)
+		}
+	}
+}
+
+// find returns a cell, or nil.
+func (r *Result) find(dir, workload string, depth int, daemon string) *Cell {
+	for _, c := range r.Cells {
+		if c.Dir == dir && c.Workload == workload && c.Depth == depth && c.Daemon == daemon {
+			return c
+		}
+	}
+	return nil
+}

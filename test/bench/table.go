@@ -101,6 +101,8 @@ func (r *Result) table(w io.Writer) {
 		g.print(w, width)
 	}
 	r.summary(w)
+	fmt.Fprintln(w)
+	r.within(w)
 	r.startTimes(w)
 	for _, c := range r.failures() {
 		fmt.Fprintf(w, "FAILED: %s, %s, depth %d, %s: %s\n", c.Dir, c.Workload, c.Depth, c.Daemon, c.Failed)
