@@ -41,6 +41,7 @@ type worldConfig struct {
 	goroutines int
 	foreign    bool // host-side changes, and a clock that moves
 	errors     bool // the host fails and cuts short
+	lazy       bool // writes make no pages in a mapping that has none, as in life
 	planted    planted
 	heap       bool
 }
@@ -75,7 +76,7 @@ func newWorld(cfg worldConfig) *world {
 		w.log = append(w.log, entry{off: off, old: old, new: slices.Clone(now), foreign: foreign, at: w.clock.ns.Load()})
 	}
 	w.c = newTestCache(cfg.frames, w.clock, cfg.heap)
-	w.c.planted = cfg.planted
+	w.c.planted, w.c.eager = cfg.planted, !cfg.lazy
 	for _, mode := range []Mode{ModeAlways, ModeAlways, ModeAuto, ModeNever} {
 		w.files = append(w.files, w.c.Open(testKey, Handle{Host: w.h, Mode: mode}))
 	}

@@ -133,16 +133,19 @@ func (w *world) opWrite(g int, r *rand.Rand, f *File) {
 	if fl == WriteAppend && r.IntN(3) > 0 {
 		fl, data = 0, data[:min(len(data), 50)] // the file is cut off seldom
 	}
+	if r.IntN(4) == 0 {
+		fl |= WriteNowait
+	}
 	cancel := w.cancel(r)
 	w.start(g, 0, 0)
 	n, err := f.WriteAt(cancel, split(data), off, fl)
 	if n < 0 || n > len(data) || err != nil && n != 0 {
 		w.finding("write %d+%d: %d, %v", off, len(data), n, err)
 	}
-	if !w.cfg.errors && n < len(data) && (cancel == nil || err != unix.EINTR) {
+	if !w.cfg.errors && n < len(data) && (cancel == nil || err != unix.EINTR) && (fl&WriteNowait == 0 || err != unix.EAGAIN) {
 		w.finding("write %d+%d: %d, %v from a host without errors", off, len(data), n, err)
 	}
-	if fl != WriteAppend && n > 0 {
+	if fl&WriteAppend == 0 && n > 0 {
 		w.checkTaken(g, off, data[:n])
 	}
 }

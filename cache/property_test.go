@@ -30,14 +30,14 @@ func TestProperties(t *testing.T) {
 	var cfgs []worldConfig
 	for _, frames := range []int{0, 1, 2, 5, 64} {
 		for _, foreign := range []bool{false, true} {
-			for _, errors := range []bool{false, true} {
-				cfgs = append(cfgs, worldConfig{seed: seed, frames: frames, goroutines: 8, foreign: foreign, errors: errors, heap: true})
+			for i := range 4 {
+				cfgs = append(cfgs, worldConfig{seed: seed, frames: frames, goroutines: 8, foreign: foreign, errors: i&1 != 0, lazy: i&2 != 0, heap: true})
 			}
 		}
 	}
 	done := int64(0)
 	for _, cfg := range cfgs {
-		t.Run(fmt.Sprintf("%d frames, foreign %v, errors %v", cfg.frames, cfg.foreign, cfg.errors), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d frames, foreign %v, errors %v, lazy %v", cfg.frames, cfg.foreign, cfg.errors, cfg.lazy), func(t *testing.T) {
 			w := newWorld(cfg)
 			for _, s := range w.run(n / len(cfgs)) {
 				t.Errorf("seed %d: %s", seed, s)

@@ -18,56 +18,41 @@ type iovecs [iovMax]unix.Iovec
 // Vectors are pooled rather than kept per caller: data moves from queue loops and workers alike.
 var iovecPool = sync.Pool{New: func() any { return new(iovecs) }}
 
-// Readv reads into bufs from off of fd until they are full, the file ends or an error comes;
-// a short result of the kernel is continued, because a FUSE client takes a short read for the end
-// of the file. An error is returned only if nothing was read. flags are RWF_*.
+// Readv reads into bufs from off of fd, by one call: fewer bytes than there is room for are no error,
+// and of more than 1024 pieces only the first are filled. 0 is the end of the file. flags are RWF_*.
 func Readv(fd int, bufs [][]byte, off int64, flags int) (int, error) {
 	return transfer(unix.SYS_PREADV2, fd, bufs, off, flags)
 }
 
-// ReadvNowait is Readv for what the page cache has (RWF_NOWAIT): EAGAIN means that the rest
-// would block; n bytes came anyway. It keeps the Go scheduler out, as it cannot block.
+// ReadvNowait is Readv for what the page cache has (RWF_NOWAIT), be it only the first part of what is
+// wanted. EAGAIN: it has not even that. It keeps the Go scheduler out, as it cannot block.
 func ReadvNowait(fd int, bufs [][]byte, off int64) (int, error) {
 	return transfer(unix.SYS_PREADV2, fd, bufs, off, unix.RWF_NOWAIT)
 }
 
-// Writev writes bufs to off of fd, continuing after short results. An error is returned only if
-// nothing was written. flags are RWF_*; with RWF_APPEND off is not used.
+// Writev writes bufs to off of fd, by one call: fewer bytes than there are are no error, and of more
+// than 1024 pieces only the first are written. flags are RWF_*; with RWF_APPEND off is not used.
 func Writev(fd int, bufs [][]byte, off int64, flags int) (int, error) {
 	return transfer(unix.SYS_PWRITEV2, fd, bufs, off, flags)
 }
 
-// transfer moves bufs from or to the file, in vectors of at most iovMax.
+// transfer moves bufs from or to the file.
 func transfer(trap uintptr, fd int, bufs [][]byte, off int64, flags int) (int, error) {
 	if off < 0 {
 		return 0, unix.EINVAL // -1 would mean the fd's own position
 	}
 	iov := iovecPool.Get().(*iovecs)
 	defer iovecPool.Put(iov)
-	total, skip := 0, 0 // skip: bytes of bufs[0] that are done
-	for {
-		n := fill(iov, bufs, skip)
-		got, err := vector(trap, fd, iov[:n], off+int64(total), flags)
-		clear(iov[:n]) // the pool must not hold pointers to memory that may be unmapped
-		if err != nil {
-			if total > 0 && flags&unix.RWF_NOWAIT == 0 {
-				err = nil
-			}
-			return total, err
-		}
-		total += got
-		bufs, skip = advance(bufs, skip, got)
-		if got == 0 || len(bufs) == 0 {
-			return total, nil
-		}
-	}
+	n := fill(iov, bufs)
+	got, err := vector(trap, fd, iov[:n], off, flags)
+	clear(iov[:n]) // the pool must not hold pointers to memory that may be unmapped
+	return max(got, 0), err
 }
 
-// fill makes vectors of bufs, without the first skip bytes, and returns their number.
-func fill(iov *iovecs, bufs [][]byte, skip int) int {
+// fill makes vectors of bufs and returns their number.
+func fill(iov *iovecs, bufs [][]byte) int {
 	n := 0
 	for _, b := range bufs {
-		b, skip = b[skip:], 0
 		if len(b) == 0 {
 			continue
 		}
@@ -79,16 +64,6 @@ func fill(iov *iovecs, bufs [][]byte, skip int) int {
 		n++
 	}
 	return n
-}
-
-// advance drops n bytes, and all empty slices behind them, from the front of bufs.
-func advance(bufs [][]byte, skip, n int) ([][]byte, int) {
-	n += skip
-	for len(bufs) > 0 && n >= len(bufs[0]) {
-		n -= len(bufs[0])
-		bufs = bufs[1:]
-	}
-	return bufs, n
 }
 
 // vector does one preadv2 or pwritev2. The offset goes in two halves for the 32-bit callers'
