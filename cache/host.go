@@ -32,32 +32,35 @@ type HostFile interface {
 	Stat(cancel <-chan struct{}) (Stamp, error)
 }
 
-// maxInterrupts is how often in a row a call that was interrupted is made again. The host's own
-// calls are never, so one that always is has been made to fail so.
+// maxInterrupts is how often in a row a call that was interrupted is made again. Then EIO takes the
+// place of EINTR, which is the answer to what was canceled.
 const maxInterrupts = 100
 
 // interrupts counts how often the calls of one request were interrupted in a row.
 type interrupts int
 
 // again tells whether a call that ended with err is to be made again: it was interrupted, and not
-// because its request is canceled.
-func (n *interrupts) again(cancel <-chan struct{}, err error) bool {
-	if *n++; err != unix.EINTR || *n > maxInterrupts {
-		return false
+// because its request is canceled. If not, its error is the one that is returned.
+func (n *interrupts) again(cancel <-chan struct{}, err error) (bool, error) {
+	if err != unix.EINTR {
+		return false, err
 	}
 	select {
 	case <-cancel:
-		return false
+		return false, unix.EINTR
 	default:
-		return true
 	}
+	if *n++; *n > maxInterrupts {
+		return false, unix.EIO
+	}
+	return true, nil
 }
 
 // again makes a call until it is not interrupted any more.
 func again(cancel <-chan struct{}, call func() error) error {
 	var n interrupts
 	for {
-		if err := call(); !n.again(cancel, err) {
+		if more, err := n.again(cancel, call()); !more {
 			return err
 		}
 	}

@@ -56,8 +56,7 @@ func (c *Cache) readHost(cancel <-chan struct{}, h HostFile, vec [][]byte, off i
 	var eintr interrupts
 	for got < want {
 		n, err := h.ReadAt(cancel, vec, off+int64(got), nowait)
-		switch {
-		case n > 0 && (err == nil || err == unix.EINTR):
+		if n > 0 && (err == nil || err == unix.EINTR) {
 			eintr = 0
 			n = min(n, want-got)
 			got += n
@@ -65,10 +64,11 @@ func (c *Cache) readHost(cancel <-chan struct{}, h HostFile, vec [][]byte, off i
 			if c.planted.shortAnswer {
 				return got, nil
 			}
-		case eintr.again(cancel, err):
-		case err != nil:
+			continue
+		}
+		if more, err := eintr.again(cancel, err); err != nil {
 			return 0, err
-		default:
+		} else if !more {
 			return got, nil
 		}
 	}

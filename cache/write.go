@@ -160,7 +160,10 @@ func (w *write) send(vec [][]byte, n int) (int, error) {
 			vec = advance(vec, k)
 			eintr = 0
 		}
-		if (k <= 0 || err != nil) && !eintr.again(w.cancel, err) {
+		if k > 0 && err == nil {
+			continue
+		}
+		if more, err := eintr.again(w.cancel, err); !more {
 			return took, err
 		}
 	}

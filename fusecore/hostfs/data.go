@@ -97,7 +97,7 @@ func (fs *FS) write(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte, fl 
 	if err == unix.EAGAIN && nowait {
 		return 0, fuse.EAGAIN
 	}
-	fs.refused(cancel, in.NodeId, n, int(length(data)), err)
+	fs.refused(in.NodeId, n, int(length(data)), err)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -221,7 +221,7 @@ func (fs *FS) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	defer h.release()
 	_, err = fs.withFDs(func() (int, error) { return 0, h.file.Flush(cancel) }) // it may copy the fd
 	if err != nil && !outOfFDs(err) {
-		fs.refused(cancel, in.NodeId, 0, 1, err)
+		fs.refused(in.NodeId, 0, 1, err)
 	}
 	fs.flushLocks(h, in.LockOwner)
 	return status(err)
@@ -238,7 +238,7 @@ func (fs *FS) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	}
 	defer h.release()
 	if err := h.file.Sync(cancel, in.FsyncFlags&fsyncDataOnly != 0); err != nil {
-		fs.refused(cancel, in.NodeId, 0, 1, err)
+		fs.refused(in.NodeId, 0, 1, err)
 		return status(err)
 	}
 	return fuse.OK

@@ -42,6 +42,11 @@ func (r *recorder) Before(op string, off, n int64, _ <-chan struct{}, paths func
 // faultyShare is a share with rules.
 func faultyShare(t *testing.T, rules ...string) (*share, *fault.Injector) {
 	t.Helper()
+	return faultyShareWith(t, Config{XAttr: true}, rules...)
+}
+
+func faultyShareWith(t *testing.T, c Config, rules ...string) (*share, *fault.Injector) {
+	t.Helper()
 	var parsed []fault.Rule
 	for _, s := range rules {
 		r, err := fault.Parse(s)
@@ -52,7 +57,8 @@ func faultyShare(t *testing.T, rules ...string) (*share, *fault.Injector) {
 	}
 	j := fault.New(parsed, zap.NewNop())
 	t.Cleanup(j.Close)
-	return newShare(t, Config{Faults: j, XAttr: true}), j
+	c.Faults = j
+	return newShare(t, c), j
 }
 
 // operation is one FUSE operation of the test below and what the Faults are asked for it.

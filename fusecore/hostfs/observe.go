@@ -81,18 +81,9 @@ func (fs *FS) fopen(id uint64) uint32 {
 
 // refused marks a node if the outcome of a WRITE of want bytes, or of an FSYNC of 1, says that the
 // host has refused some.
-func (fs *FS) refused(cancel <-chan struct{}, id uint64, n, want int, err error) {
-	if cache.Refused(n, want, err) || err == unix.EINTR && !canceled(cancel) {
+func (fs *FS) refused(id uint64, n, want int, err error) {
+	if cache.Refused(n, want, err) {
 		fs.nodes.Mark(inodes.ID(id), inodes.Refused)
-	}
-}
-
-func canceled(cancel <-chan struct{}) bool {
-	select {
-	case <-cancel:
-		return true
-	default:
-		return false
 	}
 }
 

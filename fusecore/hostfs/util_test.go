@@ -19,8 +19,9 @@ func TestMain(m *testing.M) {
 // share is a file system on a directory of its own, with helpers that fail the test.
 type share struct {
 	*FS
-	t   testing.TB
-	dir string
+	t     testing.TB
+	dir   string
+	mtime int64 // see change
 }
 
 func newShare(t testing.TB, c Config) *share {
