@@ -95,16 +95,17 @@ type Config struct {
 type FS struct {
 	fuse.RawFileSystem // ENOSYS for what is not there
 
-	cfg    Config
-	policy *cachePolicy
-	pages  *cache.Cache
-	host   *host
-	nodes  *inodes.Table
-	open   handles
-	below  submounts
-	locks  *locks.Guest
-	creds  *creds.Switcher
-	closed atomic.Bool
+	cfg     Config
+	policy  *cachePolicy
+	pages   *cache.Cache
+	host    *host
+	nodes   *inodes.Table
+	open    handles
+	below   submounts
+	locks   *locks.Guest
+	creds   *creds.Switcher
+	capName string // what security.capability is called on the host; empty: its own name
+	closed  atomic.Bool
 
 	// What INIT has agreed upon with the guest.
 	killPrivV2, export, acl atomic.Bool
@@ -131,7 +132,7 @@ func New(c Config) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: c, policy: policy, creds: ids, pages: c.Pages}
+	fs := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: c, policy: policy, creds: ids, pages: c.Pages, capName: c.capabilities()}
 	if fs.pages == nil {
 		if fs.pages, err = cache.New(cache.Options{}); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ package hostfs
 
 import (
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/xattrmap"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,30 @@ import (
 //     none for OPEN with O_TRUNC; and nothing ever comes with FALLOCATE and COPY_FILE_RANGE. There
 //     the caller's uid has to tell.
 //
-// security.capability goes with any write: the host's kernel sees to it, whoever writes.
+// security.capability goes with any write and chown: the host's kernel sees to it, whoever writes. Where
+// Config.XAttrMap keeps it under another name, which means nothing to the host, it is removed here.
+
+// capabilities is the host's name of the guest's security.capability, if it is another one.
+func (c *Config) capabilities() string {
+	const name = "security.capability"
+	if prefix, verdict := c.XAttrMap.Client(name); verdict == xattrmap.Pass && prefix != "" {
+		return prefix + name
+	}
+	return ""
+}
+
+// dropCapabilities removes what the guest takes for capabilities from the regular file that fd refers
+// to. It costs nothing if they have their own name, and a system call else.
+func (fs *FS) dropCapabilities(fd int) error {
+	if fs.capName == "" {
+		return nil
+	}
+	err := sys.Removexattr(fs.host.proc, fd, fs.capName)
+	if err == unix.ENODATA || err == unix.EOPNOTSUPP {
+		err = nil
+	}
+	return err
+}
 
 // killAtOpen tells whether OPEN or CREATE with these flags of open(2) and FUSE_OPEN_* clears the bits.
 func (fs *FS) killAtOpen(flags, openFlags, uid uint32) bool {
@@ -31,8 +55,11 @@ func (fs *FS) killAtOpen(flags, openFlags, uid uint32) bool {
 func mayKeepPrivs(uid uint32) bool { return uid == 0 }
 
 // killPrivs runs call, which changes the data of the regular file that fd refers to, so that
-// setuid and setgid bits are cleared if kill is set. A file without such bits costs one statx.
+// setuid and setgid bits are cleared if kill is set, and capabilities in any case. A file without such bits costs one statx.
 func (fs *FS) killPrivs(fd int, kill bool, call func() error) error {
+	if err := fs.dropCapabilities(fd); err != nil {
+		return err
+	}
 	if !kill || !setID(fd) {
 		return call()
 	}

@@ -4,6 +4,7 @@ package hostfs
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"testing"
 
@@ -169,6 +170,33 @@ func TestLifetimeOfSetIDs(t *testing.T) {
 		s.ok("getattr", s.GetAttr(nil, &fuse.GetAttrIn{InHeader: header(e.NodeId)}, &out))
 		if e.AttrValid != c.seconds || out.AttrValid != c.seconds || e.EntryValid != 86400 {
 			t.Errorf("%s with mode %o: attributes are valid for %d and %d s, want %d", c.name, c.mode, e.AttrValid, out.AttrValid, c.seconds)
+		}
+	}
+}
+
+// TestKillRenamedCapabilities: capabilities that the host does not know as such go as well, with every
+// change of the data and of the owner.
+func TestKillRenamedCapabilities(t *testing.T) {
+	chown := func(s *share, node, _ uint64, h fuse.InHeader, _ bool) fuse.Status {
+		in := fuse.SetAttrInCommon{InHeader: h, Valid: fuse.FATTR_UID, Owner: fuse.Owner{Uid: uint32(os.Geteuid())}}
+		return s.SetAttr(nil, &fuse.SetAttrIn{SetAttrInCommon: in}, &fuse.AttrOut{})
+	}
+	all := maps.Clone(changes)
+	all["chown"] = chown
+	for name, change := range all {
+		s := newShare(t, Config{XAttr: true, XAttrMap: attrMap(t, ":map:security.:user.virtiofs.:")})
+		s.put("f", "data")
+		node := s.nodeOf("f")
+		fh := s.openFile(node, unix.O_RDWR)
+		s.ok("set", s.setAttrOf(node, "security.capability", aCapability))
+		s.ok("set", s.setAttrOf(node, "security.other", "stays"))
+		for range 2 { // there is nothing to remove the second time
+			s.ok(name, change(s, node, fh, header(node), false))
+			_, st := s.attrNamed(node, "security.capability")
+			want(t, "security.capability after "+name, st, unix.ENODATA)
+		}
+		if got := s.hostAttrNamed("f", "user.virtiofs.security.other"); got != "stays" {
+			t.Errorf("after %s another attribute is %q", name, got)
 		}
 	}
 }

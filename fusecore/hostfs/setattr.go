@@ -81,6 +81,11 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 		if err != nil {
 			return err
 		}
+		if t.typ == unix.S_IFREG {
+			if err := fs.dropCapabilities(t.fd); err != nil {
+				return err
+			}
+		}
 		if err := fs.attributes(t, func() error { return sys.Chown(t.fd, uid, gid) }); err != nil {
 			return err
 		}

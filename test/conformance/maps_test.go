@@ -215,3 +215,65 @@ func TestRenamedAttributes(t *testing.T) {
 }
 
 func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// labelExtension is struct fuse_secctx_header with one struct fuse_secctx (Linux linux/fuse.h).
+func labelExtension(name, value string) []byte {
+	b := binary.NativeEndian.AppendUint32(nil, 0)
+	b = binary.NativeEndian.AppendUint32(b, 1)
+	b = binary.NativeEndian.AppendUint32(b, uint32(len(value)))
+	b = binary.NativeEndian.AppendUint32(b, 0)
+	b = append(b, name+"\x00"+value...)
+	for len(b)%8 != 0 {
+		b = append(b, 0)
+	}
+	binary.NativeEndian.PutUint32(b, uint32(len(b)))
+	return b
+}
+
+// TestLabelsInRequests: what is created has the label that came with the request; a request without
+// one, or with half of one, costs nobody anything.
+func TestLabelsInRequests(t *testing.T) {
+	m, err := xattrmap.Parse(":map:security.selinux:user.virtiofs.:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newMappedGuest(t, hostfs.Config{SecurityLabel: hostfs.NegotiateAlways, XAttrMap: m})
+	if out := g.MustInit(); out.Flags64()&fuse.CAP_SECURITY_CTX == 0 {
+		t.Fatalf("INIT's flags are %#x", out.Flags64())
+	}
+	const label = "system_u:object_r:user_home_t:s0\x00"
+	whole := labelExtension("security.selinux", label)
+	own := groupsExtension(uint32(os.Getegid()))
+	for i, ext := range [][]byte{whole, slices.Concat(whole, own), slices.Concat(own, whole)} {
+		name := "d" + decimal(uint32(i))
+		g.Extensions = ext
+		d, errno := g.Mkdir(root, name, 0o755, 0)
+		ok(t, "MKDIR", errno)
+		g.Extensions = nil
+		v, errno := g.GetXAttr(d.NodeId, "security.selinux", 256)
+		ok(t, "GETXATTR", errno)
+		host := make([]byte, 256)
+		n, err := unix.Getxattr(g.path(name), "user.virtiofs.security.selinux", host)
+		if err != nil || string(v) != label || string(host[:n]) != label {
+			t.Errorf("label %q in the guest, %q on the host, %v", v, host[:max(n, 0)], err)
+		}
+	}
+	d, errno := g.Mkdir(root, "without", 0o755, 0)
+	ok(t, "MKDIR without a label", errno)
+	_, errno = g.GetXAttr(d.NodeId, "security.selinux", 256)
+	want(t, "its label", errno, syscall.ENODATA)
+	// All beginnings of the record, told as they are and as a whole one, and in the form without a length.
+	for n := range len(whole) {
+		for _, told := range []int{n / 8, len(whole) / 8, 0} {
+			frame := g.Frame(frontend.Message{Op: frontend.OpMkdir, Node: root, Args: make([]byte, 8), Names: []string{"cut"}})
+			frame = append(frame, whole[:n]...)
+			binary.NativeEndian.PutUint32(frame, uint32(len(frame)))
+			binary.NativeEndian.PutUint16(frame[36:], uint16(told))
+			g.raw(frame)
+			if errno := g.Rmdir(root, "cut"); errno == 0 && n >= 16 && told == 0 {
+				t.Errorf("a label cut to %d bytes was taken", n)
+			}
+		}
+	}
+	g.alive()
+}
