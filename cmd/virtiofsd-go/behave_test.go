@@ -3,11 +3,14 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/virtiofsd-go/virtiofsd-go/test/frontend"
 )
@@ -26,6 +29,8 @@ func TestOptionsInInit(t *testing.T) {
 		{"", fuse.CAP_ALLOW_IDMAP, true},
 		{"", fuse.CAP_DIRECT_IO_ALLOW_MMAP, false},
 		{"--allow-mmap", fuse.CAP_DIRECT_IO_ALLOW_MMAP, true},
+		{"", fuse.CAP_WRITEBACK_CACHE, false},
+		{"--writeback", fuse.CAP_WRITEBACK_CACHE, true},
 		{"", fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO, true},
 		{"--no-readdirplus", fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO, false},
 		{"--cache=never", fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO, false},
@@ -58,4 +63,56 @@ func TestOptionInodeFileHandles(t *testing.T) {
 			t.Errorf("--inode-file-handles=%s says:\n%s", use, d.output())
 		}
 	}
+}
+
+// TestOptionsInOpen: the flags of open(2) that the daemon's own fds of a file have, all together.
+func TestOptionsInOpen(t *testing.T) {
+	for options, want := range map[string]int{
+		"":                   0,
+		"--allow-direct-io":  unix.O_DIRECT,
+		"--preserve-noatime": unix.O_NOATIME,
+		"--writeback":        unix.O_RDWR,
+	} {
+		g, _ := boot(t, frontend.Options{}, strings.Fields(options)...)
+		f, errno := g.Create(root, "f", unix.O_WRONLY|unix.O_DIRECT|unix.O_NOATIME, 0o200, 0)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		const all = unix.O_DIRECT | unix.O_NOATIME | unix.O_RDWR
+		if got := g.daemon.fdFlags(t, filepath.Join(g.dir, "f")) & all; got != want {
+			t.Errorf("options %q: flags %#x, want %#x", options, got, want)
+		}
+		buf := make([]byte, 1)
+		_, errno = g.Read(f.NodeId, f.Fh, 0, buf)
+		if readable := errno == 0; readable != (options == "--writeback") {
+			t.Errorf("options %q: READ of a file that was made write-only: %v", options, errno)
+		}
+	}
+}
+
+// fdFlags are the flags of all fds of a file that the process has open for use, or-ed.
+func (p *proc) fdFlags(t *testing.T, path string) (flags int) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d", p.cmd.Process.Pid)
+	fds, err := os.ReadDir(dir + "/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if link, _ := os.Readlink(dir + "/fd/" + fd.Name()); link != path {
+			continue
+		}
+		info, err := os.ReadFile(dir + "/fdinfo/" + fd.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pos, f int
+		if _, err := fmt.Sscanf(strings.Join(strings.Fields(string(info)), " "), "pos: %d flags: %o", &pos, &f); err != nil {
+			t.Fatalf("%s: %v", info, err)
+		}
+		if f&unix.O_PATH == 0 {
+			flags |= f
+		}
+	}
+	return flags
 }

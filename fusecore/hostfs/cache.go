@@ -39,9 +39,13 @@ func (p *cachePolicy) cacheSymlinks() bool { return p.timeout == day }
 
 const day = 24 * time.Hour
 
+// directIO keeps data out of the guest's page cache. Writes to a file may come at the same time then;
+// overlapping ones wait for each other in the page cache here.
+const directIO = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
+
 var cachePolicies = map[CacheMode]*cachePolicy{
-	CacheNever:    {pages: cache.ModeNever, timeout: 0, open: fuse.FOPEN_DIRECT_IO},
-	CacheMetadata: {pages: cache.ModeMetadata, timeout: day, open: fuse.FOPEN_DIRECT_IO, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
+	CacheNever:    {pages: cache.ModeNever, timeout: 0, open: directIO},
+	CacheMetadata: {pages: cache.ModeMetadata, timeout: day, open: directIO, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
 	CacheAuto:     {pages: cache.ModeAuto, timeout: time.Second, readDirPlus: true},
 	CacheAlways:   {pages: cache.ModeAlways, timeout: day, open: fuse.FOPEN_KEEP_CACHE, openDir: fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, readDirPlus: true},
 }

@@ -63,8 +63,8 @@ func TestCachePolicies(t *testing.T) {
 		plus, links   bool
 		negative      uint64
 	}{
-		{CacheNever, 0, 1, 0, false, false, 0},
-		{CacheMetadata, 86400, 1, 0xa, true, true, 1},
+		{CacheNever, 0, 0x41, 0, false, false, 0},
+		{CacheMetadata, 86400, 0x41, 0xa, true, true, 1},
 		{CacheAuto, 1, 0, 0, true, false, 1},
 		{"", 1, 0, 0, true, false, 1},
 		{CacheAlways, 86400, 2, 0xa, true, true, 1},

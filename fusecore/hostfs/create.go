@@ -99,7 +99,7 @@ const createTries = 8
 
 // create opens a new file with the caller's ids; an empty name makes one without a name.
 func (fs creator) create(in *fuse.CreateIn, dir int, name string, extra int) (fd int, err error) {
-	flags := int(in.Flags)&openFlags | extra
+	flags := fs.hostFlags(in.Flags) | extra
 	mode := in.Mode & 0o7777 & fs.unmasked(dir, in.Umask)
 	fd, err = fs.withFDs(func() (int, error) {
 		fd := -1
@@ -208,7 +208,7 @@ func (fs *FS) createdHandle(h *handle, out *fuse.CreateOut) error {
 		_ = h.close()
 		return fs.uncreate(out, err)
 	}
-	out.Fh, out.OpenFlags = h.id, fs.fopen(out.NodeId)
+	out.Fh, out.OpenFlags = h.id, fs.fopenOf(h)
 	return nil
 }
 

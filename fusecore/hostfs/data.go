@@ -42,10 +42,14 @@ func (fs *FS) read(cancel <-chan struct{}, in *fuse.ReadIn, dst [][]byte, nowait
 	if in.Flags&unix.O_DIRECT != 0 {
 		fl = cache.ReadDirect
 	}
+	f := h.data(in.Flags)
 	if nowait {
+		if f != h.file {
+			return 0, fuse.EAGAIN // it waits for the disk
+		}
 		fl |= cache.ReadNowait
 	}
-	n, err := h.file.ReadAt(cancel, dst, int64(in.Offset), fl)
+	n, err := f.ReadAt(cancel, dst, int64(in.Offset), fl)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -80,18 +84,23 @@ func (fs *FS) write(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte, fl 
 		return 0, status(err)
 	}
 	defer h.release()
+	f := h.file
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
 		fl |= cache.WriteCache
 	} else {
+		f = h.data(in.Flags)
 		fl |= h.sync | writeFlags(in.Flags)
 	}
+	if fs.writeback.Load() {
+		fl &^= cache.WriteAppend // the guest knows better than the host where the file ends
+	}
 	nowait := fl&cache.WriteNowait != 0
-	if nowait && fl&(cache.WriteSync|cache.WriteDSync) != 0 {
+	if nowait && (f != h.file || fl&(cache.WriteSync|cache.WriteDSync) != 0) {
 		return 0, fuse.EAGAIN // it waits for the disk
 	}
 	var n int
 	err = fs.killPrivs(h.fd, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0, func() (err error) {
-		n, err = h.file.WriteAt(cancel, data, int64(in.Offset), fl)
+		n, err = f.WriteAt(cancel, data, int64(in.Offset), fl)
 		return err
 	})
 	if err == unix.EAGAIN && nowait {

@@ -23,6 +23,10 @@ type handle struct {
 	file *cache.File      // its data
 	key  cache.Key        // of file
 	sync cache.WriteFlags // WriteSync or WriteDSync, if it was opened so
+
+	direct    *directFile // the same file opened with O_DIRECT; nil: it is not
+	writeOnly bool        // host cannot be read, though the guest's page cache might want to
+
 	dir  dirPosition
 	refs atomic.Int32                 // users, and one for being in the table
 	lock atomic.Pointer[locks.Handle] // nil: no lock was asked for through it
@@ -54,8 +58,27 @@ func (h *handle) close() error {
 	if h.file == nil {
 		return sys.Close(h.fd)
 	}
+	if h.direct != nil {
+		h.direct.Close()
+		_ = h.direct.host.Close()
+	}
 	h.file.Close()
 	return h.host.Close()
+}
+
+// directFile is a file whose fd is open with O_DIRECT, for the requests of programs that have asked
+// for that.
+type directFile struct {
+	*cache.File
+	host hostFile
+}
+
+// data is what a READ or WRITE goes to: flags are those of the guest's open file at the moment.
+func (h *handle) data(flags uint32) *cache.File {
+	if h.direct != nil && flags&unix.O_DIRECT != 0 {
+		return h.direct.File
+	}
+	return h.file
 }
 
 // handles is the table of open handles: a handle's id is a slot and the slot's generation, so a

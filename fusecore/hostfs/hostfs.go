@@ -41,6 +41,14 @@ type Config struct {
 	// Pages is the page cache of the process, which its owner closes after the last FS. nil: the FS
 	// has one of its own, without pages, which keeps every other rule of package cache.
 	Pages *cache.Cache
+	// AllowDirectIO opens the host's file with O_DIRECT, too, where the guest asks for that. Else
+	// only the page cache here is left out.
+	AllowDirectIO bool
+	// PreserveNoAtime opens the host's file with O_NOATIME where the guest asks for that and the
+	// host allows it.
+	PreserveNoAtime bool
+	// Writeback lets the guest's kernel keep what programs write (FUSE_WRITEBACK_CACHE).
+	Writeback bool
 	// XAttr turns extended attributes on. Without it the guest is told that there are none.
 	XAttr bool
 	// XAttrMap renames extended attributes between guest and host. nil: they keep their names.
@@ -108,7 +116,7 @@ type FS struct {
 	closed  atomic.Bool
 
 	// What INIT has agreed upon with the guest.
-	killPrivV2, export, acl atomic.Bool
+	killPrivV2, export, acl, writeback atomic.Bool
 }
 
 // New opens the directory. The process has its final ids, capabilities and limits by then.

@@ -35,13 +35,8 @@ func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 	if err != nil {
 		return status(err)
 	}
-	return status(fs.opened(h, fs.fopen(in.NodeId), out))
+	return status(fs.opened(h, fs.fopenOf(h), out))
 }
-
-// openFlags are the guest's open flags that reach the host. Left out: what the guest's kernel
-// has done itself (O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY), O_TRUNC, which is a change of its own,
-// O_APPEND, O_SYNC and O_DSYNC, which each write brings along, O_DIRECT and O_NOATIME, which the host may refuse.
-const openFlags = unix.O_ACCMODE | unix.O_NONBLOCK
 
 // openNode opens a regular file; the errors for others are those of open(2) with O_NOFOLLOW, and
 // EBADF for devices, fifos and sockets. kill clears setuid and setgid bits with O_TRUNC.
@@ -52,14 +47,18 @@ func (fs *FS) openNode(cancel <-chan struct{}, n inodes.Node, flags uint32, kill
 	case unix.S_IFLNK:
 		return nil, unix.ELOOP
 	}
-	fd, err := fs.reopen(n, int(flags)&openFlags)
+	fd, writeOnly, err := fs.openFor(flags, func(host int) (int, error) { return fs.reopen(n, host) })
 	if err != nil {
 		return nil, err
 	}
 	var s seen
 	h, err := fs.use(n, fd, flags, &s)
-	if err != nil || flags&unix.O_TRUNC == 0 {
-		return h, err
+	if err != nil {
+		return nil, err
+	}
+	h.writeOnly = writeOnly
+	if flags&unix.O_TRUNC == 0 {
+		return h, nil
 	}
 	if err := h.file.Change(cancel, 0, -1, func() error {
 		return fs.killPrivs(fd, kill, func() error { return fs.truncateOpen(h, flags) })
@@ -90,8 +89,18 @@ func (fs *FS) use(n inodes.Node, fd int, flags uint32, s *seen) (*handle, error)
 		_ = sys.Close(fd)
 		return nil, err
 	}
+	direct, err := fs.openDirect(fd, flags)
+	if err != nil {
+		_ = sys.Close(fd)
+		return nil, err
+	}
 	h := &handle{node: uint64(n.ID()), typ: unix.S_IFREG, fd: fd, host: fs.hostFile(fd), key: s.key(), sync: syncFlags(flags)}
-	h.file = fs.pages.Open(h.key, cache.Handle{Host: h.host, Mode: fs.policy.pages, Untrusted: !fs.host.trusts(fd, &s.Statx_t)})
+	how := cache.Handle{Host: h.host, Mode: fs.policy.pages, Untrusted: !fs.host.trusts(fd, &s.Statx_t)}
+	h.file = fs.pages.Open(h.key, how)
+	if direct >= 0 {
+		how.Host = fs.hostFile(direct)
+		h.direct = &directFile{host: how.Host.(hostFile), File: fs.pages.Open(h.key, how)}
+	}
 	h.file.Observe(s.stamp(), fs.policy.pages == cache.ModeAuto)
 	return h, nil
 }

@@ -40,58 +40,6 @@ func (fs *FS) MayBlock(opcode uint32) bool {
 // BorrowsNames tells that names and data given to a method are used during the call only.
 func (fs *FS) BorrowsNames() bool { return true }
 
-// InitFlags says which features of FUSE_INIT the share wants of those that the guest offers.
-// Not wanted: the write-back cache.
-func (fs *FS) InitFlags(offered uint64) uint64 {
-	want := uint64(fuse.CAP_ASYNC_READ | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_EXPORT_SUPPORT |
-		fuse.CAP_BIG_WRITES | fuse.CAP_IOCTL_DIR | fuse.CAP_AUTO_INVAL_DATA | fuse.CAP_ASYNC_DIO |
-		fuse.CAP_PARALLEL_DIROPS | fuse.CAP_MAX_PAGES | fuse.CAP_INIT_EXT | fuse.CAP_CREATE_SUPP_GROUP |
-		fuse.CAP_ALLOW_IDMAP)
-	if fs.policy.readDirPlus && !fs.cfg.NoReadDirPlus {
-		want |= fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO
-	}
-	if fs.policy.cacheSymlinks() {
-		want |= fuse.CAP_CACHE_SYMLINKS
-	}
-	if fs.cfg.AllowMMap {
-		want |= fuse.CAP_DIRECT_IO_ALLOW_MMAP
-	}
-	if fs.cfg.KillPrivV2 {
-		want |= fuse.CAP_HANDLE_KILLPRIV_V2
-	}
-	if fs.cfg.AnnounceSubmounts {
-		want |= fuse.CAP_SUBMOUNTS
-	}
-	fs.below.announced.Store(want&offered&fuse.CAP_SUBMOUNTS != 0)
-	if fs.cfg.ACL.wants() && offered&aclFlags == aclFlags {
-		want |= aclWants
-	}
-	if fs.cfg.SecurityLabel.wants() {
-		want |= fuse.CAP_SECURITY_CTX
-	}
-	fs.acl.Store(want&aclFlags != 0)
-	if fs.cfg.PosixLocks {
-		want |= fuse.CAP_POSIX_LOCKS
-	}
-	if fs.cfg.Flock {
-		want |= fuse.CAP_FLOCK_LOCKS
-	}
-	fs.setExport(offered&fuse.CAP_EXPORT_SUPPORT != 0)
-	fs.killPrivV2.Store(want&offered&fuse.CAP_HANDLE_KILLPRIV_V2 != 0)
-	return want & offered
-}
-
-// InitRequires says which features the guest must have to be served.
-func (fs *FS) InitRequires() (flags uint64) {
-	if fs.cfg.ACL == NegotiateAlways {
-		flags |= aclFlags
-	}
-	if fs.cfg.SecurityLabel == NegotiateAlways {
-		flags |= fuse.CAP_SECURITY_CTX
-	}
-	return flags
-}
-
 // SyncFs makes the file system that a node lies on durable; for the root, those below too that the
 // guest does not know to be others. If that fails, the host may have lost what it had taken, of
 // whatever files: no page is kept.

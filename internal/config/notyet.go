@@ -22,9 +22,6 @@ var missing = []struct {
 	{option: "gid-map", danger: "the process keeps the ids that it has"},
 	{option: "migration-mode"}, {option: "migration-on-error"},
 	{option: "migration-verify-handles", harmless: "false"}, {option: "migration-confirm-paths", harmless: "false"},
-	{option: "writeback", harmless: "false"},
-	{option: "allow-direct-io", harmless: "false"},
-	{option: "preserve-noatime", harmless: "false"},
 }
 
 // noSandbox is what everybody is told who has not chosen to go without.

@@ -103,6 +103,9 @@ func (s *share) hostConfig(c config.Share, all common) (hostfs.Config, error) {
 
 		NoReadDirPlus:     c.NoReadDirPlus,
 		AllowMMap:         c.AllowMMap,
+		AllowDirectIO:     c.AllowDirectIO,
+		PreserveNoAtime:   c.PreserveNoAtime,
+		Writeback:         c.Writeback,
 		KillPrivV2:        c.KillPrivV2,
 		AnnounceSubmounts: c.AnnounceSubmounts,
 		Handles:           hostfs.HandleMode(c.FileHandles), // the same words
