@@ -32,42 +32,51 @@ type clientFile struct {
 func TestStress(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	bothWays(t, func(t *testing.T, c Config) {
-		const clients, steps = 6, 300
-		c.FDBudget = 10
-		s := newShare(t, c)
-		dirs := make([]uint64, clients)
-		for i := range dirs {
-			dirs[i] = s.mkdir(1, fmt.Sprint("dir", i))
-		}
-		done := make(chan struct{})
-		var workers, lister sync.WaitGroup
-		for i, dir := range dirs {
-			cl := &client{share: s, rnd: rand.New(rand.NewPCG(seed, uint64(i))), dir: dir, model: map[string]*clientFile{}}
-			workers.Go(func() {
-				for range steps {
-					cl.step()
-				}
-				cl.finish()
+	for _, pages := range []int64{0, 1, 64} {
+		t.Run(fmt.Sprint(pages, " pages"), func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c Config) {
+				c.Pages, c.Cache = newPages(t, pages), CacheAlways
+				stress(t, c, seed)
 			})
-		}
-		lister.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-done:
-					return
-				default:
-					s.listAndForget(dirs[n%clients])
-				}
-			}
 		})
-		workers.Wait()
-		close(done)
-		lister.Wait()
-		if got := s.nodes.Len(); got != 1+clients {
-			t.Errorf("%d nodes are left", got-1-clients)
+	}
+}
+
+func stress(t *testing.T, c Config, seed uint64) {
+	const clients, steps = 6, 300
+	c.FDBudget = 10
+	s := newShare(t, c)
+	dirs := make([]uint64, clients)
+	for i := range dirs {
+		dirs[i] = s.mkdir(1, fmt.Sprint("dir", i))
+	}
+	done := make(chan struct{})
+	var workers, lister sync.WaitGroup
+	for i, dir := range dirs {
+		cl := &client{share: s, rnd: rand.New(rand.NewPCG(seed, uint64(i))), dir: dir, model: map[string]*clientFile{}}
+		workers.Go(func() {
+			for range steps {
+				cl.step()
+			}
+			cl.finish()
+		})
+	}
+	lister.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			default:
+				s.listAndForget(dirs[n%clients])
+			}
 		}
 	})
+	workers.Wait()
+	close(done)
+	lister.Wait()
+	if got := s.nodes.Len(); got != 1+clients {
+		t.Errorf("%d nodes are left", got-1-clients)
+	}
 }
 
 func (s *share) listAndForget(dir uint64) {
