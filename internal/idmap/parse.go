@@ -55,7 +55,7 @@ var types = map[string]struct {
 	"forbid-guest": {forbid, true, false, 2},
 }
 
-// parseRule appends what a rule says of the guest's and of the host's ids.
+// parseRule appends what a rule says of the guest's and of the host's ids. One of no ids says nothing.
 func parseRule(s string, guest, host *[]entry) error {
 	end := strings.IndexFunc(s, func(r rune) bool { return !isWord(r) && r != '-' && r != '_' })
 	if end < 0 {
@@ -74,6 +74,9 @@ func parseRule(s string, guest, host *[]entry) error {
 		return fmt.Errorf("%s needs %d numbers behind it, and there are %d", typ, r.numbers, len(n))
 	}
 	src, dst, count := n[0], n[1], n[len(n)-1]
+	if count == 0 {
+		return nil // as programs write that compute their rules
+	}
 	if r.guest {
 		sp, err := newSpan(r.kind, src, dst, count)
 		if err != nil {
@@ -121,7 +124,7 @@ func newSpan(k kind, first, to, count uint64) (span, error) {
 	}
 	switch {
 	case count == 0:
-		return span{}, errors.New("it is about 0 ids: give the number of ids, from 1 up")
+		return span{}, errors.New("it is about 0 ids: give the number of ids, from 1 up") // Linux takes no such range
 	case last > uint64(None):
 		return span{}, fmt.Errorf("%d ids from %d on go beyond the last one, %d", count, first, None-1)
 	case lastTo >= uint64(None):
