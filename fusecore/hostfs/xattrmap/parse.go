@@ -12,8 +12,6 @@ import (
 // space separates rules (isspace(3) in the C locale).
 const space = " \t\n\v\f\r"
 
-const example = ":map::user.virtiofs.: puts all attributes behind user.virtiofs."
-
 // Parse reads rules. The error is one line that names the rule by its number, from 1 on.
 func Parse(s string) (*Map, error) {
 	m := &Map{}
@@ -34,7 +32,7 @@ func Parse(s string) (*Map, error) {
 		last, s = isMap, rest
 	}
 	if len(m.rules) == 0 {
-		return nil, errors.New("there is no rule; " + example)
+		return nil, errors.New("there is no rule, as :map::user.virtiofs.: is one")
 	}
 	return m, nil
 }

@@ -117,7 +117,7 @@ func TestList(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                         "there is no rule; :map::user.virtiofs.: puts",
+		"":                         "there is no rule, as :map::user.virtiofs.: is one",
 		" \n":                      "there is no rule",
 		":":                        `rule 1: there is no ":" behind its type`,
 		":ok":                      `rule 1: there is no ":" behind its type`,
