@@ -243,3 +243,39 @@ func mountBelow(t *testing.T, dir string) []string {
 	}
 	return names
 }
+
+// TestWritebackWorkloads does what people do with a share while the guest's kernel keeps back what
+// they write, with two cache modes and O_DIRECT down to the host's disk.
+func TestWritebackWorkloads(t *testing.T) {
+	kinds := []Kind{UML61}
+	if full() {
+		kinds = append(kinds, QEMU10, QEMU11)
+	}
+	for _, k := range kinds {
+		for _, cache := range []string{"auto", "always"} {
+			t.Run(string(k)+"-"+cache, func(t *testing.T) {
+				g, sh := alone(t, k, DaemonSpec{Args: []string{"--writeback", "--cache=" + cache, "--xattr", "--allow-direct-io"}})
+				t.Run("posix", func(t *testing.T) { checkPosix(g.on(t), sh, 10) })
+				t.Run("fio", func(t *testing.T) { checkFio(g.on(t), sh, 10) })
+				t.Run("git", func(t *testing.T) { checkGit(g.on(t), sh, 10) })
+				t.Run("sqlite", func(t *testing.T) { checkSqlite(g.on(t), sh, 10) })
+				t.Run("write-only", func(t *testing.T) { checkWriteOnly(g.on(t), sh) })
+			})
+		}
+	}
+}
+
+// checkWriteOnly writes parts of pages of files that nobody may read, as a user who may not either.
+func checkWriteOnly(b *box, sh share) {
+	b.must("chmod 777 %s", sh.guest)
+	b.must(`setpriv --reuid=1000 --regid=1000 --clear-groups sh -ec '
+		umask 0577; echo new > %[1]s/wo-new
+		for i in 1 2 3; do echo $i >> %[1]s/wo-append; done
+		echo X | dd of=%[1]s/wo-append bs=1 seek=2 count=1 conv=notrunc status=none'; sync`, sh.guest)
+	wantFile(b.t, filepath.Join(sh.host, "wo-new"), "new\n")
+	wantFile(b.t, filepath.Join(sh.host, "wo-append"), "1\nX\n3\n")
+	// Pages that the guest does not have any more: it has to read them to write a part of them.
+	b.must(`echo 3 > /proc/sys/vm/drop_caches; setpriv --reuid=1000 --regid=1000 --clear-groups sh -ec '
+		echo 4 >> %[1]s/wo-append; echo Y | dd of=%[1]s/wo-append bs=1 count=1 conv=notrunc status=none'; sync`, sh.guest)
+	wantFile(b.t, filepath.Join(sh.host, "wo-append"), "Y\nX\n3\n4\n")
+}
