@@ -127,7 +127,7 @@ func TestStartMistakes(t *testing.T) {
 		{"socket path is a directory", dir, dir, dir + " exists and is not a socket"},
 		{"socket path is a link", dir, link, link + " exists and is not a socket"},
 		{"shared directory missing", dir + "/no", dir + "/s", "the shared directory " + dir + "/no does not exist: create it, or correct --shared-dir"},
-		{"shared directory is a file", file, dir + "/s", file + " is not a directory: only directories can be shared"},
+		{"shared directory is a device", "/dev/null", dir + "/s", "/dev/null is neither a directory nor a regular file: nothing else can be shared"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := start(t, nil, "--shared-dir", tt.shared, "--socket-path", tt.socket, "--sandbox=none")

@@ -3,7 +3,6 @@
 package hostfs
 
 import (
-	"os"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -104,14 +103,14 @@ func TestCachePolicies(t *testing.T) {
 }
 
 func TestBadConfigs(t *testing.T) {
-	file := t.TempDir() + "/file"
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
+	fifo := t.TempDir() + "/fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]Config{
 		"cache mode":      {Root: t.TempDir(), Cache: "sometimes"},
 		"missing root":    {Root: "/does/not/exist"},
-		"root is a file":  {Root: file},
+		"root is a fifo":  {Root: fifo},
 		"negative budget": {Root: t.TempDir(), FDBudget: -1},
 	} {
 		before := fdCount(t)

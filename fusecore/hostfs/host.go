@@ -4,6 +4,7 @@ package hostfs
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -43,24 +44,40 @@ func openHost(path string, handles bool, pages *cache.Cache) (h *host, root inod
 	return h, root, rootFD, nil
 }
 
+// open opens the share in both ways. On error the caller closes h.
 func (h *host) open(path string) (root inodes.Identity, rootFD int, err error) {
-	if h.root, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return root, -1, err
-	}
 	if h.proc, err = unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return root, -1, fmt.Errorf("/proc/self/fd, through which files are opened: %w", err)
 	}
+	if rootFD, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+		return root, -1, err
+	}
+	if root, err = h.openRoot(rootFD); err != nil {
+		_ = sys.Close(rootFD)
+		return root, -1, err
+	}
+	return root, rootFD, nil
+}
+
+// openRoot opens the file of rootFD, which must be a directory or a regular file, to read.
+func (h *host) openRoot(rootFD int) (root inodes.Identity, err error) {
+	var st unix.Statx_t
+	if err = statFD(rootFD, &st); err != nil {
+		return root, err
+	}
+	root = identity(&st)
+	if root.Type != unix.S_IFDIR && root.Type != unix.S_IFREG {
+		return root, errors.New("it is neither a directory nor a regular file")
+	}
+	if h.root, err = sys.Reopen(h.proc, rootFD, unix.O_RDONLY); err != nil {
+		return root, err
+	}
 	var fs unix.Statfs_t
 	if err = unix.Fstatfs(h.root, &fs); err != nil {
-		return root, -1, err
+		return root, err
 	}
 	h.remote, h.trusted = remote(int64(fs.Type)), cache.Trusted(int64(fs.Type))
-	var st unix.Statx_t
-	if err = statFD(h.root, &st); err != nil {
-		return root, -1, err
-	}
-	rootFD, err = sys.Reopen(h.proc, h.root, unix.O_PATH)
-	return identity(&st), rootFD, err
+	return root, nil
 }
 
 // tryHandles takes the root's handle and opens it, the only way to know that both is allowed.

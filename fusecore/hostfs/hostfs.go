@@ -29,7 +29,8 @@ import (
 
 // Config says what is shared and how. It is copied by New.
 type Config struct {
-	// Root is the directory to share. A link here is followed.
+	// Root is the directory to share, or a regular file, which is the guest's root then. A link
+	// here is followed.
 	Root string
 	// Cache says what the guest may keep and for how long. Zero: CacheAuto.
 	Cache CacheMode

@@ -77,8 +77,13 @@ func checkDir(dir string) error {
 		return fmt.Errorf("the shared directory %s cannot be reached by user %d: let that user search the directories above it", dir, os.Geteuid())
 	case err != nil:
 		return fmt.Errorf("the shared directory: %w", err)
+	case st.Mode().IsRegular():
+		if unix.Faccessat(unix.AT_FDCWD, dir, unix.R_OK, unix.AT_EACCESS) != nil {
+			return fmt.Errorf("the shared file %s may not be read by user %d: start the daemon as another user, or change the file's mode", dir, os.Geteuid())
+		}
+		return nil
 	case !st.IsDir():
-		return fmt.Errorf("%s is not a directory: only directories can be shared", dir)
+		return fmt.Errorf("%s is neither a directory nor a regular file: nothing else can be shared", dir)
 	}
 	if unix.Faccessat(unix.AT_FDCWD, dir, unix.R_OK|unix.X_OK, unix.AT_EACCESS) != nil {
 		return fmt.Errorf("the shared directory %s may not be read and searched by user %d: start the daemon as another user, or change the directory's mode", dir, os.Geteuid())
