@@ -15,11 +15,11 @@ import (
 // shifted is where the ids of a guest begin on the host with translated ids.
 const shifted = 100000
 
-// needRoot leaves a test out for ordinary users, whose daemon cannot give files to others.
+// needRoot leaves a test out for ordinary users, who can neither mount nor give files to others.
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root may give files to other users")
+		t.Skip("only root may mount, and give files to other users")
 	}
 }
 

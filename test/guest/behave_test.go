@@ -170,6 +170,7 @@ func replaceForever(t *testing.T, dir string) (stop func() int) {
 // TestSubmountsInGuest: file systems below the share are mounts of their own in the guest, whose
 // device numbers stay, and what is written there and synced is on the host.
 func TestSubmountsInGuest(t *testing.T) {
+	needRoot(t)
 	for _, k := range behaveKinds() {
 		for _, announce := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s-%v", k, announce), func(t *testing.T) {
@@ -231,17 +232,62 @@ func mountBelow(t *testing.T, dir string) []string {
 		if err := os.Mkdir(at, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := exec.Command("mount", append(args, at)...).CombinedOutput(); err != nil {
-			t.Fatalf("mount %v: %v\n%s", args, err, out)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
-				t.Errorf("unmount %s: %v", at, err)
-			}
-		})
+		mountAt(t, at, args...)
 		names = append(names, name)
 	}
 	return names
+}
+
+// mountAt mounts on the host until the test has ended.
+func mountAt(t *testing.T, at string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("mount", append(args, at)...).CombinedOutput(); err != nil {
+		t.Fatalf("mount %v: %v\n%s", args, err, out)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", at, err)
+		}
+	})
+}
+
+// TestCopiesShareBlocks: cp(1) in the guest, which asks for copy_file_range(2), takes no room on a
+// host that can let files share blocks.
+func TestCopiesShareBlocks(t *testing.T) {
+	needRoot(t)
+	const size = 64 << 20
+	image := filepath.Join(t.TempDir(), "image")
+	if out, err := exec.Command("mkfs.xfs", "-q", "-m", "reflink=1", "-d", "file,name="+image+",size=400m").CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.xfs: %v\n%s", err, out)
+	}
+	dir := t.TempDir()
+	mountAt(t, dir, "-o", "loop", image)
+	for _, k := range behaveKinds() {
+		t.Run(string(k), func(t *testing.T) {
+			g, sh := alone(t, k, DaemonSpec{Shared: dir})
+			g.must("head -c %d /dev/urandom > %s/a; sync", size, sh.guest)
+			before := freeBytes(t, dir)
+			g.must("cp %[1]s/a %[1]s/b; sync; cmp %[1]s/a %[1]s/b", sh.guest)
+			if took := before - freeBytes(t, dir); took > size/8 {
+				t.Errorf("the copy of %d bytes took %d", size, took)
+			}
+			if hashHostFile(t, filepath.Join(dir, "a")) != hashHostFile(t, filepath.Join(dir, "b")) {
+				t.Error("the copy differs on the host")
+			}
+			g.must("rm %[1]s/a %[1]s/b", sh.guest)
+		})
+	}
+}
+
+// freeBytes is the room that is left on a file system of the host, with nothing on its way.
+func freeBytes(t *testing.T, dir string) int64 {
+	t.Helper()
+	unix.Sync()
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	return int64(st.Bfree) * st.Bsize
 }
 
 // TestWritebackWorkloads does what people do with a share while the guest's kernel keeps back what
