@@ -150,8 +150,8 @@ func (w *world) get(t *rapid.T, h *Handle, a actor, from, to int, l span) {
 // has tells whether l is a whole lock of the owner.
 func (m *table) has(l span) bool {
 	for i, typ := range m {
-		inside := l.start <= offset(i) && offset(i) <= l.end
-		beside := offset(i) == l.start-1 || offset(i)-1 == l.end
+		inside := l.start <= first(i) && last(i) <= l.end
+		beside := last(i) == l.start-1 || first(i)-1 == l.end
 		if inside && typ != l.typ || beside && typ == l.typ {
 			return false
 		}
@@ -163,12 +163,12 @@ func (m *table) has(l span) bool {
 func (w *world) check(t *rapid.T) {
 	for i := range points {
 		for _, typ := range []int16{unix.F_RDLCK, unix.F_WRLCK} {
-			got, err := getLock(w.probe, span{offset(i), offset(i), typ})
+			got, err := getLock(w.probe, span{first(i), last(i), typ})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if taken := got.typ != unix.F_UNLCK; taken != w.conflict(actor{nil, 1}, i, i, typ) {
-				t.Fatalf("offset %d: the host says %v to type %d", offset(i), got, typ)
+				t.Fatalf("offset %d: the host says %v to type %d", first(i), got, typ)
 			}
 		}
 	}

@@ -41,7 +41,8 @@ func (w *waiter) wake() {
 //
 // When something of ours is given up, the first whom nothing of ours is in the way of any more gets
 // the turn: it tries, and then the turn goes to the next such one, until the end of the line. There
-// is one turn, so that they have it in order. Who lines up tries first, and so misses nothing.
+// is one turn, so that they have it in order. Who lines up looks around once in line, and so misses
+// nothing.
 type line struct {
 	first, last *waiter
 	turn        *waiter // has the turn; nil: nobody
@@ -75,28 +76,21 @@ func (f *file) giveTurn(w *waiter) {
 	}
 }
 
-// passOn ends w's turn, if it has it.
-func (w *waiter) passOn() {
-	if f := w.owner.file; f.line.turn == w {
-		f.giveTurn(w.next)
-	}
-}
-
-// lineUp puts a request at the end of its file's line.
-func (h *Handle) lineUp(id ownerID, l span) (*waiter, error) {
+// lineUp puts a request at the end of its file's line, and tells what it can hope for.
+func (h *Handle) lineUp(id ownerID, l span) (*waiter, outlook, error) {
 	o, err := h.enter(id)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	w := &waiter{h: h, id: id, want: l, owner: o, woken: make(chan struct{}, 1), lined: true}
-	s, f := h.guest.space, o.file
+	s := h.guest.space
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.line.add(w)
+	o.file.line.add(w)
 	if id.kind == posix {
 		s.waiting[id] = append(s.waiting[id], w)
 	}
-	return w, nil
+	return w, w.look(), nil
 }
 
 // leave ends the wait.
@@ -151,33 +145,33 @@ func (l *line) remove(w *waiter) {
 	}
 }
 
-// wait tries until it is not EAGAIN.
+// wait waits for a lock and takes it.
 func (h *Handle) wait(cancel <-chan struct{}, id ownerID, l span, pid uint32) error {
 	if l.typ == unix.F_UNLCK {
 		return h.try(id, l, pid)
 	}
-	w, err := h.lineUp(id, l)
+	w, view, err := h.lineUp(id, l)
 	if err != nil {
 		return err
 	}
 	defer w.leave()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for tries := 0; ; tries++ {
-		if err := h.try(id, l, pid); err != unix.EAGAIN {
-			return err
-		}
-		ours, err := w.blocked()
-		if err != nil {
-			return err
-		}
+	for tries := 0; ; view = w.lookAgain() {
 		var soon <-chan time.Time
-		if ours {
+		switch view {
+		case inCircle:
+			return unix.EDEADLK
+		case held:
 			tries = 0
-		} else {
+		case free:
+			if err := h.try(id, l, pid); err != unix.EAGAIN {
+				return err
+			}
 			timer.Reset(h.guest.space.poll(tries))
-			soon = timer.C
+			tries, soon = tries+1, timer.C
 		}
+		w.endTurn()
 		select {
 		case <-w.woken:
 		case <-soon:
@@ -187,22 +181,40 @@ func (h *Handle) wait(cancel <-chan struct{}, id ownerID, l span, pid uint32) er
 	}
 }
 
-// blocked passes the turn on after a try in vain, and tells whether an owner of ours is in the way,
-// who will wake w. EDEADLK: for good. w is out of the line then, so that only one of a circle is
-// told.
-func (w *waiter) blocked() (ours bool, err error) {
-	s := w.id.guest.space
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w.passOn()
-	if w.owner.file.conflict(w.id, w.want) == nil {
-		return false, nil
-	}
-	if w.id.kind == posix && s.circle(w) {
+// outlook is what one who waits can hope for.
+type outlook uint8
+
+const (
+	free     outlook = iota // nothing of ours is in the way: a try may do
+	held                    // an owner of ours is, who will wake it
+	inCircle                // one who waits for it
+)
+
+// look finds w's outlook. In a circle w leaves the line, so that only one is told. Space.mu is held.
+func (w *waiter) look() outlook {
+	switch {
+	case w.h.dropped, w.owner.file.conflict(w.id, w.want) == nil:
+		return free
+	case w.id.kind == posix && w.id.guest.space.circle(w):
 		w.unline()
-		return true, unix.EDEADLK
+		return inCircle
 	}
-	return true, nil
+	return held
+}
+
+func (w *waiter) lookAgain() outlook {
+	w.id.guest.space.mu.Lock()
+	defer w.id.guest.space.mu.Unlock()
+	return w.look()
+}
+
+// endTurn passes the turn on, if w has it.
+func (w *waiter) endTurn() {
+	w.id.guest.space.mu.Lock()
+	defer w.id.guest.space.mu.Unlock()
+	if f := w.owner.file; f.line.turn == w {
+		f.giveTurn(w.next)
+	}
 }
 
 // maxCircle bounds the search for a circle, in requests that wait.

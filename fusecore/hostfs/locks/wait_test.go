@@ -317,3 +317,36 @@ func contend(t *testing.T, h *Handle, flock bool, rng *rand.Rand, inside, turns 
 		i++
 	}
 }
+
+// TestReleaseDuringTurn: what is given up while somebody has the turn is not lost for those before
+// it in the line.
+func TestReleaseDuringTurn(t *testing.T) {
+	s, path := quietSpace(), newFile(t)
+	h := open(t, newGuest(t, s), path, unix.O_RDWR)
+	must(t, "a lock", h.Set(1, part(unix.F_WRLCK, 0, 1)))
+	_, first := waiting(t, h, ranges(h, 2, part(unix.F_WRLCK, 0, 0)))
+	_, second := waiting(t, h, ranges(h, 3, part(unix.F_WRLCK, 1, 1)))
+	o := h.guest.find(h.key, ownerID{h.guest, posix, 3})
+	o.call.Lock() // its try takes as long as the test likes
+	must(t, "unlock", h.Set(1, part(unix.F_UNLCK, 1, 1)))
+	must(t, "unlock", h.Set(1, part(unix.F_UNLCK, 0, 0)))
+	o.call.Unlock()
+	h.guest.leave(o, false)
+	come(t, "the second", second, nil)
+	come(t, "the first", first, nil)
+}
+
+// TestDropDuringRequest: a request that was let in before its handle was closed takes nothing after.
+func TestDropDuringRequest(t *testing.T) {
+	path := newFile(t)
+	g := newGuest(t, NewSpace())
+	h := open(t, g, path, unix.O_RDWR)
+	o, err := h.enter(ownerID{g, posix, 1})
+	must(t, "a request", err)
+	h.Drop()
+	want(t, "what it asks for", o.set(h, writeAll.span(), 1), unix.EBADF)
+	g.leave(o, false)
+	if len(g.owners) != 0 {
+		t.Error("the owner is still there")
+	}
+}
