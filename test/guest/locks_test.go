@@ -34,7 +34,7 @@ func newLockers(t *testing.T, kinds ...Kind) *lockers {
 	}
 	l := &lockers{t: t, dir: t.TempDir(), agent: filepath.Join(tools, "agent")}
 	for _, k := range kinds {
-		d := serve(t, DaemonSpec{Shared: l.dir, Tag: "share", Args: []string{"--cache=never", "--posix-lock", "--flock"}, Race: true})
+		d := serve(t, DaemonSpec{Shared: l.dir, Tag: "share", Args: []string{"--cache=never", "--xattr", "--posix-lock", "--flock"}, Race: true})
 		b := boot(t, Spec{Kind: k, Shares: []Share{{d.Socket, "share", 1}}})
 		b.mount("share")
 		l.boxes = append(l.boxes, b)
@@ -53,11 +53,21 @@ func (l *lockers) on(t *testing.T) *lockers {
 
 // TestLocks has two guests and the host lock the same files.
 func TestLocks(t *testing.T) {
-	l := newLockers(t, UML61, UML61)
+	pairs := [][]Kind{{UML61, UML61}}
+	if full() {
+		pairs = append(pairs, []Kind{UML72, QEMU10}, []Kind{QEMU11, UML72})
+	}
+	for _, kinds := range pairs {
+		t.Run(fmt.Sprint(kinds), func(t *testing.T) { testLocks(t, newLockers(t, kinds...)) })
+	}
+}
+
+func testLocks(t *testing.T, l *lockers) {
 	t.Run("count", func(t *testing.T) { l.on(t).count() })
 	t.Run("try", func(t *testing.T) { l.on(t).try() })
 	t.Run("sqlite", func(t *testing.T) { l.on(t).sqlite() })
 	t.Run("killed holder", func(t *testing.T) { l.on(t).killedHolder() })
+	t.Run("posix", func(t *testing.T) { checkPosix(l.boxes[0].on(t), share{host: l.dir, guest: "/mnt/share"}, 1) })
 	t.Run("dead guest", func(t *testing.T) { l.on(t).deadGuest() })
 }
 

@@ -15,7 +15,7 @@ const fullEnv = "VIRTIOFSD_GO_FULL"
 func full() bool { return os.Getenv(fullEnv) == "1" }
 
 // suite is one guest with the share mounted twice, by a daemon with --cache=auto and by one with
-// --cache=never, and a size for what is done in it.
+// --cache=never and locks of the host, and a size for what is done in it.
 type suite struct {
 	spec  Spec
 	scale int // sizes are divided by this
@@ -48,7 +48,7 @@ func (s suite) run(t *testing.T) {
 	never := share{host: t.TempDir(), guest: "/mnt/never"}
 	queues := fmt.Sprintf("--num-request-queues=%d", max(1, s.spec.CPUs))
 	auto.d = serve(t, DaemonSpec{Shared: auto.host, Tag: "auto", Args: []string{"--cache=auto", "--xattr", queues}})
-	never.d = serve(t, DaemonSpec{Shared: never.host, Tag: "never", Args: []string{"--cache=never"}})
+	never.d = serve(t, DaemonSpec{Shared: never.host, Tag: "never", Args: []string{"--cache=never", "--posix-lock", "--flock"}})
 	s.spec.Shares = []Share{{auto.d.Socket, "auto", s.spec.CPUs}, {never.d.Socket, "never", 1}}
 	g := boot(t, s.spec)
 	for _, sh := range []share{auto, never} {
