@@ -23,7 +23,7 @@ func (f *File) WriteAt(cancel <-chan struct{}, src [][]byte, off int64, fl Write
 	case n == 0:
 		return 0, nil
 	}
-	w := write{f: f, cancel: cancel, s: getScratch(), host: f.host, from: cursor{bufs: src}, off: off, end: off + int64(n), flags: fl, began: f.m.c.Now()}
+	w := write{f: f, cancel: cancel, s: getScratch(), host: f.host, from: cursor{bufs: src}, off: off, end: off + int64(n), flags: fl}
 	defer w.s.put()
 	if fl&WriteCache != 0 {
 		w.host = f.buffered
@@ -173,6 +173,7 @@ func (w *write) send(vec [][]byte, n int) (int, error) {
 // through writes through the pages.
 func (w *write) through(ch *change) error {
 	m := ch.m
+	w.began = m.c.Now()
 	defer w.refused(m)
 	headAlone := w.headAlone(ch)
 	for w.off < w.end {

@@ -76,6 +76,31 @@ func BenchmarkRead4k(b *testing.B) {
 	}
 }
 
+func BenchmarkWrite4k(b *testing.B) {
+	s := newShare(b, Config{})
+	s.put("f", "")
+	n := s.nodeOf("f")
+	in := &fuse.WriteIn{InHeader: header(n), Fh: s.openFile(n, unix.O_RDWR), Size: 4096}
+	src := [][]byte{make([]byte, 4096)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if got, st := s.Writev(nil, in, src); got != 4096 {
+			b.Fatal(got, st)
+		}
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	s := newShare(b, Config{})
+	s.put("f", "")
+	n := s.nodeOf("f")
+	b.ReportAllocs()
+	for b.Loop() {
+		fh := s.openFile(n, unix.O_RDWR)
+		s.Release(nil, &fuse.ReleaseIn{InHeader: header(n), Fh: fh})
+	}
+}
+
 func BenchmarkSmallFile(b *testing.B) {
 	s := newShare(b, Config{})
 	h := header(1)
