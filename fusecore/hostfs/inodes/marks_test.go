@@ -62,5 +62,14 @@ func TestMarks(t *testing.T) {
 		if !slices.Equal(w.unpinned, []Identity{w.files[100]}) {
 			t.Errorf("at a reset the host was told of %v", w.unpinned)
 		}
+		tb.Mark(Root, Opened|Refused) // a share can be a file
+		if tb.Reset(); tb.Marks(Root) != Opened {
+			t.Errorf("marks %#x of the root after a reset", tb.Marks(Root))
+		}
+		w.unpinned = nil
+		tb.Close()
+		if !slices.Equal(w.unpinned, []Identity{w.files[1]}) {
+			t.Errorf("at the end the host was told of %v", w.unpinned)
+		}
 	})
 }

@@ -249,6 +249,7 @@ func (t *Table) Forget(id ID, n uint64) {
 
 // Reset forgets everything but the root. Records that are pinned live on for their users.
 func (t *Table) Reset() {
+	t.records[Root].ctl.And(^uint64(Refused)) // the root is forgotten in that alone
 	for slot := uint32(Root) + 1; slot < t.slots.high(); slot++ {
 		r := &t.records[slot]
 		if c := r.ctl.Load(); c&bitLive == 0 || !t.pin(r.id(slot)) {
@@ -266,7 +267,11 @@ func (t *Table) Reset() {
 // Close closes all fds and gives the memory back. Nothing may use the table any more.
 func (t *Table) Close() {
 	t.Reset()
-	t.host.Close(int(t.records[Root].fd))
+	root := &t.records[Root]
+	i := root.identity()
+	i.Birth = root.birth
+	t.unpinInode(uint32(Root), i)
+	t.host.Close(int(root.fd))
 	t.unmap()
 }
 
