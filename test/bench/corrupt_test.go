@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"os"
 	"strings"
@@ -156,6 +157,26 @@ func anotherNode() func(e *fuse.EntryOut) {
 		if n.Add(1) > 64 {
 			e.NodeId ^= 1
 		}
+	}
+}
+
+// TestStop: who ends the benchmark early finds nothing left behind.
+func TestStop(t *testing.T) {
+	stop, dir := make(chan struct{}), t.TempDir()
+	close(stop)
+	ws, err := choose("getattr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := plan{
+		workloads: ws, dirs: []string{dir}, rounds: 1000, time: time.Millisecond, size: 8 * mib, names: 64, say: t.Logf, stop: stop,
+		targets: []target{serveIn(func(fs fuse.RawFileSystem) fuse.RawFileSystem { return fs })},
+	}
+	if _, err := p.runAll(); !errors.Is(err, errStopped) {
+		t.Errorf("got %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

@@ -8,17 +8,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/virtiofsd-go/virtiofsd-go/test/peers"
 )
@@ -77,6 +80,9 @@ func main() {
 		}
 		return
 	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer cancel()
+	p.stop = ctx.Done()     // the trees are removed then
 	debug.SetGCPercent(400) // this process is the guest: its own pauses are not the daemons'
 	if err := o.bench(p); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

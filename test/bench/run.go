@@ -23,7 +23,11 @@ type plan struct {
 	names     int           // in the directory; a power of two
 	syscalls  bool          // count system calls in a run of their own
 	say       func(format string, a ...any)
+	stop      <-chan struct{} // closed to end early; nil: never
 }
+
+// errStopped says that the user wants no more.
+var errStopped = errors.New("stopped")
 
 // Cell is a daemon at a workload, depth and directory, with a sample for each round.
 type Cell struct {
@@ -81,6 +85,11 @@ func (p plan) runDir(dir string) (cells []*Cell, err error) {
 			p.say("%s round %d of %d: %s, depth %d", kind, round+1, p.rounds, r.w.name, r.depth)
 			if err := p.runRow(r, tr, round); err != nil {
 				return nil, err
+			}
+			select {
+			case <-p.stop:
+				return nil, errStopped
+			default:
 			}
 		}
 	}
