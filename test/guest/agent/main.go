@@ -2,7 +2,8 @@
 
 // Command agent is the init of a test guest: it loads modules, mounts the root that commands run
 // in, and runs the commands that a test sends over a serial line. "agent reboot" restarts the
-// guest in the ordinary way, "agent lock" takes locks. It runs in guests only, but for the locks.
+// guest in the ordinary way, "agent lock" takes locks, "agent io", "watch" and "follow" do what
+// package fileio does. It runs in guests only, but for the locks.
 package main
 
 import (
@@ -24,10 +25,8 @@ const newRoot = "/newroot"
 func main() {
 	run := initMain
 	switch {
-	case len(os.Args) == 2 && os.Args[1] == "reboot":
-		run = func() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
-	case len(os.Args) > 1 && os.Args[1] == "lock":
-		run = lockMain
+	case len(os.Args) > 1 && programs[os.Args[1]] != nil:
+		run = programs[os.Args[1]]
 	case os.Getpid() != 1:
 		run = agentMain
 	}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/virtiofsd-go/virtiofsd-go/test/guest/pattern"
+)
+
+// Who has written a byte.
+const (
+	oldTag = 1
+	newTag = 2 // the write that is refused
+	endTag = 4 // the write after the host is well again
+)
+
+// did is what a program in the guest has got of each step.
+type did []string
+
+// io runs the steps of package fileio with a file in the guest.
+func (b *box) io(file string, steps ...string) did {
+	b.t.Helper()
+	out := b.must("/tools/agent io %s %s", file, strings.Join(steps, " "))
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	if len(lines) != len(steps) {
+		b.t.Fatalf("%v: %d answers:\n%s", steps, len(lines), out)
+	}
+	results := make(did, len(lines))
+	for i, l := range lines {
+		_, results[i], _ = strings.Cut(l, ": ")
+	}
+	return results
+}
+
+// writeSteps are the steps of a writer between open and close.
+func (w writer) writeSteps(s span, tag int) (open string, steps []string) {
+	what := pattern.Span{Off: s.off, Len: s.end - s.off, Tag: tag}.String()
+	switch w {
+	case mapped:
+		return "open=rw", []string{"store=" + what, "msync"}
+	case direct:
+		return "open=rw,direct", []string{"write=" + what, "fsync"}
+	default:
+		return "open=rw", []string{"write=" + what, "fsync"}
+	}
+}
+
+// runPolicyCases goes through cases of one mode and host.
+func runPolicyCases(b *box, root string, cases []policyCase) {
+	ran := 0
+	for _, c := range cases {
+		c.run(b, root)
+		if ran++; b.t.Failed() && ran >= 3 {
+			b.t.Fatalf("%d of %d cases were tried", ran, len(cases))
+		}
+	}
+}
+
+func (c policyCase) run(b *box, root string) {
+	dir := "/mnt/" + c.mode.name + "/" + c.host.name
+	path := filepath.Join(root, c.host.name, c.file)
+	old := makeOld(b.t, path, c.shape)
+	c.host.arm(b.t, c.shape.room)
+	open, write := c.writer.writeSteps(c.shape.write, newTag)
+	steps := append([]string{"open=r", "read", "close", open}, write...)
+	steps = append(steps, "read", "close", "open=r", "read", "close")
+	got := b.io(dir+"/"+c.file, steps...)
+	if want := pattern.Describe(old); got[1] != want {
+		b.t.Errorf("%v: at first the guest reads %s, not %s", c, got[1], want)
+	}
+	host := c.check(b.t, old, path, got[4], got[5])
+	c.sameAsHost(b.t, "a new open", got[9], host)
+	if !c.late() {
+		c.sameAsHost(b.t, "the descriptor that was written to", got[6], host)
+	}
+	if c.noMapping() {
+		c.host.heal(b, dir, c.file)
+		return
+	}
+	c.recover(b, root, dir, host)
+}
+
+// makeOld makes the file of a case on the host and returns what it holds.
+func makeOld(t *testing.T, path string, s shape) []byte {
+	t.Helper()
+	old := pattern.Paint(nil, pattern.Span{Len: s.old, Tag: oldTag})
+	if err := os.WriteFile(path, old, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, s.size); err != nil {
+		t.Fatal(err)
+	}
+	return append(old, make([]byte, s.size-s.old)...)
+}
+
+// late tells whether the host refuses after the guest has said that it has written.
+func (c policyCase) late() bool {
+	return c.writer == mapped || c.writer == buffered && c.mode.writeback
+}
+
+// noMapping tells whether there is no shared mapping, as the guest keeps no pages: mmap(2) fails
+// with ENODEV (Linux fs/fuse/file.c, fuse_file_mmap), and nothing is written.
+func (c policyCase) noMapping() bool { return c.writer == mapped && c.mode.noPages }
+
+// check holds what the writer got and what the host has against each other, and returns the latter.
+func (c policyCase) check(t *testing.T, old []byte, path, written, synced string) (host []byte) {
+	t.Helper()
+	host, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := pattern.Span{Off: c.shape.write.off, Tag: newTag}
+	switch {
+	case c.noMapping():
+		if written != "ENODEV" {
+			t.Errorf("%v: a shared mapping: %s, not ENODEV", c, written)
+		}
+	case c.late():
+		c.checkLate(t, old, host, written, synced)
+		return host
+	default:
+		want.Len = c.checkNow(t, written, synced)
+	}
+	// Every byte that was said to be taken is there, and no other.
+	if got, want := pattern.Describe(host), pattern.Describe(pattern.Paint(old, want)); got != want {
+		t.Errorf("%v: write(2) said %s; the host holds %s, not %s", c, written, got, want)
+	}
+	return host
+}
+
+// checkNow checks the outcome of a write that asks the host at once: the bytes up to the refused
+// ones and, next, the error. It returns how many they are.
+func (c policyCase) checkNow(t *testing.T, written, synced string) int64 {
+	t.Helper()
+	count, errno, _ := strings.Cut(written, " ")
+	n, err := strconv.ParseInt(count, 10, 64)
+	if err != nil || errno != c.host.errno {
+		t.Errorf("%v: write(2) said %s, not %s", c, written, c.host.errno)
+	}
+	if synced != "ok" {
+		t.Errorf("%v: fsync(2) after a write that failed by itself: %s", c, synced)
+	}
+	all := c.shape.write.end - c.shape.write.off
+	if c.host.full {
+		if some := n > 0 && n < all; some != (c.shape.room > 0) {
+			t.Errorf("%v: %d of %d bytes were taken by a host with room for %d pages", c, n, all, c.shape.room)
+		}
+		return n
+	}
+	want := int64(0) // the first call of the host takes nothing
+	if c.host.spot != (span{}) {
+		want = c.host.spot.off - c.shape.write.off
+	}
+	if n != want {
+		t.Errorf("%v: %d bytes were taken, not the %d before the bad ones", c, n, want)
+	}
+	return n
+}
+
+// checkLate checks the outcome of a write that the host hears of when the guest writes its pages
+// back: the error comes with fsync(2) or msync(2), and each byte of the host is an old or a new one.
+func (c policyCase) checkLate(t *testing.T, old, host []byte, written, synced string) {
+	t.Helper()
+	all := c.shape.write.end - c.shape.write.off
+	if written != "ok" && written != fmt.Sprint(all) {
+		t.Errorf("%v: writing to the guest's own pages said %s", c, written)
+	}
+	if synced != c.host.errno {
+		t.Errorf("%v: fsync(2) or msync(2) said %s, not %s", c, synced, c.host.errno)
+	}
+	if len(host) < len(old) || int64(len(host)) > max(c.shape.size, c.shape.write.end) {
+		t.Fatalf("%v: the host's file has %d bytes", c, len(host))
+	}
+	refused := 0
+	for i, got := range host {
+		at, was := int64(i), byte(0)
+		if i < len(old) {
+			was = old[i]
+		}
+		isNew := at >= c.shape.write.off && at < c.shape.write.end && got == pattern.Byte(newTag, at)
+		if bad := at >= c.host.spot.off && at < c.host.spot.end; isNew && bad || !isNew && got != was {
+			t.Fatalf("%v: the host holds, from offset %d on, what it should not: %s", c, i, pattern.Describe(host))
+		}
+		if !isNew && at >= c.shape.write.off && at < c.shape.write.end {
+			refused++
+		}
+	}
+	if refused == 0 && int64(len(host)) >= c.shape.write.end {
+		t.Errorf("%v: the host has refused nothing: %s", c, pattern.Describe(host))
+	}
+}
+
+// sameAsHost compares what the guest has read with what the host holds. With writeback the guest
+// believes in the size that it has made, and reads zeros behind the host's end.
+func (c policyCase) sameAsHost(t *testing.T, who, got string, host []byte) {
+	t.Helper()
+	want := pattern.Describe(host)
+	if c.mode.writeback && c.shape.extends() && got != want {
+		longer := append(host[:len(host):len(host)], make([]byte, max(0, c.shape.write.end-int64(len(host))))...)
+		want = pattern.Describe(longer)
+	}
+	if got != want {
+		t.Errorf("%v: %s reads %s, the host holds %s", c, who, got, want)
+	}
+}
+
+// recover lets the host be well again and writes the same bytes once more.
+func (c policyCase) recover(b *box, root, dir string, host []byte) {
+	file := c.host.heal(b, dir, c.file)
+	open, write := c.writer.writeSteps(c.shape.write, endTag)
+	steps := append([]string{open}, write...)
+	got := b.io(dir+"/"+file, append(steps, "close", "open=r", "read", "close")...)
+	all := fmt.Sprint(c.shape.write.end - c.shape.write.off)
+	for i, r := range got {
+		if r != "ok" && !(i == 1 && r == all) && i != 5 {
+			b.t.Errorf("%v: the host is well again, but step %d, of %v, says %s", c, i, steps, r)
+		}
+	}
+	now, err := os.ReadFile(filepath.Join(root, c.host.name, file))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	want := pattern.Paint(host, pattern.Span{Off: c.shape.write.off, Len: c.shape.write.end - c.shape.write.off, Tag: endTag})
+	if pattern.Describe(now) != pattern.Describe(want) {
+		b.t.Errorf("%v: the host is well again and holds %s, not %s", c, pattern.Describe(now), pattern.Describe(want))
+	}
+	c.sameAsHost(b.t, "a new open on a host that is well again", got[5], now)
+}

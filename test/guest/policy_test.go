@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// The tests of docs/sync-write-policy.md in real guests, on hosts that really refuse.
+
+// policyMode is a way to run the daemon. A mode that is added here is tested everywhere.
+type policyMode struct {
+	name      string // also of the share
+	args      []string
+	writeback bool // the guest writes later than write(2)
+	noPages   bool // the guest keeps no pages: no shared mapping
+}
+
+var policyModes = []policyMode{
+	{name: "never", args: []string{"--cache=never"}, noPages: true},
+	{name: "auto", args: []string{"--cache=auto"}},
+	{name: "always", args: []string{"--cache=always"}},
+}
+
+// policyKinds are the guests for the matrix, and which of the hosts and modes each gets; nil: all.
+type policyKind struct {
+	kind  Kind
+	hosts []string
+	modes []string
+}
+
+func policyKinds() []policyKind {
+	kinds := []policyKind{{kind: UML61}, {kind: QEMU72, hosts: []string{"tmpfs", "range"}, modes: []string{"never", "always"}}}
+	if full() {
+		kinds = append(kinds, policyKind{kind: QEMU10}, policyKind{kind: UML72}, policyKind{kind: QEMU11})
+	}
+	return kinds
+}
+
+// writer is how a program writes.
+type writer string
+
+const (
+	buffered writer = "buffered" // write(2)
+	mapped   writer = "mapped"   // stores into a shared mapping, and msync(2)
+	direct   writer = "direct"   // write(2) with O_DIRECT
+)
+
+// shape is a file and a write to it.
+type shape struct {
+	name  string
+	old   int64 // the file's first bytes are old ones
+	size  int64 // the file's size: behind the old bytes is a hole
+	write span
+	room  int // pages that a full host has left
+}
+
+// fullShapes are for hosts that are full and spotShapes for those that are not, all at offsets and
+// with sizes within pages.
+var (
+	fullShapes = []shape{
+		{"extend", 9426, 9426, span{9126, 29939}, 3},
+		{"hole", 9426, 60001, span{12388, 42388}, 3},
+		{"no-room", 9426, 60001, span{12388, 42388}, 0},
+	}
+	spotShapes = []shape{
+		{"inside", 40001, 40001, span{5001, 35001}, 0},
+		{"over-end", 14001, 14001, span{12001, 35001}, 0},
+	}
+)
+
+func (s shape) extends() bool { return s.write.end > s.size }
+
+// policyCase is one cell of the matrix.
+type policyCase struct {
+	mode   policyMode
+	host   badHost
+	writer writer
+	shape  shape
+	file   string // name in the host's directory
+}
+
+func (c policyCase) String() string { return c.mode.name + "/" + c.host.name + "/" + c.file }
+
+// policyCases are all cells for a mode and a host. A store cannot make a file longer.
+func policyCases(m policyMode, h badHost) (cases []policyCase) {
+	shapes := spotShapes
+	if h.full {
+		shapes = fullShapes
+	}
+	for _, w := range []writer{buffered, mapped, direct} {
+		for _, s := range shapes {
+			if w != mapped || !s.extends() {
+				file := fmt.Sprintf("%s.%s.%s.bad", m.name, w, s.name)
+				cases = append(cases, policyCase{m, h, w, s, file})
+			}
+		}
+	}
+	return cases
+}
+
+// TestPolicyMatrix has programs in a guest write to hosts that refuse, in each cache mode: the error
+// must reach the program, and who opens the file afterwards must read what the host holds.
+func TestPolicyMatrix(t *testing.T) {
+	for _, k := range policyKinds() {
+		t.Run(string(k.kind), k.run)
+	}
+}
+
+func chosen(names []string, name string) bool { return names == nil || slices.Contains(names, name) }
+
+func (k policyKind) run(t *testing.T) {
+	root := t.TempDir()
+	hosts := slices.DeleteFunc(badHosts(t, root), func(h badHost) bool { return !chosen(k.hosts, h.name) })
+	modes := slices.DeleteFunc(slices.Clone(policyModes), func(m policyMode) bool { return !chosen(k.modes, m.name) })
+	spec := Spec{Kind: k.kind}
+	for _, m := range modes {
+		args := slices.Clone(m.args)
+		for _, h := range hosts {
+			var files []string
+			for _, c := range policyCases(m, h) {
+				files = append(files, c.file)
+			}
+			for _, rule := range h.rules(files) {
+				args = append(args, "--fault", rule)
+			}
+		}
+		d := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: args, Race: true})
+		spec.Shares = append(spec.Shares, Share{d.Socket, m.name, 1})
+	}
+	g := boot(t, spec)
+	for _, m := range modes {
+		g.mount(m.name)
+		for _, h := range hosts {
+			t.Run(m.name+"/"+h.name, func(t *testing.T) { runPolicyCases(g.on(t), root, policyCases(m, h)) })
+		}
+	}
+}
