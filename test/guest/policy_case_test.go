@@ -23,12 +23,14 @@ const (
 // did is what a program in the guest has got of each step.
 type did []string
 
-// io runs the steps of package fileio with a file in the guest.
-func (b *box) io(file string, steps ...string) did {
+// io runs the steps of package fileio with a file in the guest; ioTimes does so several times.
+func (b *box) io(file string, steps ...string) did { b.t.Helper(); return b.ioTimes(1, file, steps...) }
+
+func (b *box) ioTimes(times int, file string, steps ...string) did {
 	b.t.Helper()
-	out := b.must("/tools/agent io %s %s", file, strings.Join(steps, " "))
+	out := b.must("/tools/agent io %s %s repeat=%d", file, strings.Join(steps, " "), times)
 	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
-	if len(lines) != len(steps) {
+	if len(lines) != times*len(steps) {
 		b.t.Fatalf("%v: %d answers:\n%s", steps, len(lines), out)
 	}
 	results := make(did, len(lines))
@@ -38,9 +40,13 @@ func (b *box) io(file string, steps ...string) did {
 	return results
 }
 
-// writeSteps are the steps of a writer between open and close.
-func (w writer) writeSteps(s span, tag int) (open string, steps []string) {
-	what := pattern.Span{Off: s.off, Len: s.end - s.off, Tag: tag}.String()
+// painted is how package pattern names the span with a tag.
+func (s span) painted(tag int) string {
+	return pattern.Span{Off: s.off, Len: s.end - s.off, Tag: tag}.String()
+}
+
+// steps are those of a writer that opens a file and writes what package pattern names.
+func (w writer) steps(what string) (open string, steps []string) {
 	switch w {
 	case mapped:
 		return "open=rw", []string{"store=" + what, "msync"}
@@ -67,7 +73,7 @@ func (c policyCase) run(b *box, root string) {
 	path := filepath.Join(root, c.host.name, c.file)
 	old := makeOld(b.t, path, c.shape)
 	c.host.arm(b.t, c.shape.room)
-	open, write := c.writer.writeSteps(c.shape.write, newTag)
+	open, write := c.writer.steps(c.shape.write.painted(newTag))
 	steps := append([]string{"open=r", "read", "close", open}, write...)
 	steps = append(steps, "read", "close", "open=r", "read", "close")
 	got := b.io(dir+"/"+c.file, steps...)
@@ -76,10 +82,10 @@ func (c policyCase) run(b *box, root string) {
 	}
 	host := c.check(b.t, old, path, got[4], got[5])
 	c.sameAsHost(b.t, "a new open", got[9], host)
-	if !c.late() {
+	if !c.mode.late(c.writer) {
 		c.sameAsHost(b.t, "the descriptor that was written to", got[6], host)
 	}
-	if c.noMapping() {
+	if c.mode.noMapping(c.writer) {
 		c.host.heal(b, dir, c.file)
 		return
 	}
@@ -100,13 +106,11 @@ func makeOld(t *testing.T, path string, s shape) []byte {
 }
 
 // late tells whether the host refuses after the guest has said that it has written.
-func (c policyCase) late() bool {
-	return c.writer == mapped || c.writer == buffered && c.mode.writeback
-}
+func (m policyMode) late(w writer) bool { return w == mapped || w == buffered && m.writeback }
 
 // noMapping tells whether there is no shared mapping, as the guest keeps no pages: mmap(2) fails
 // with ENODEV (Linux fs/fuse/file.c, fuse_file_mmap), and nothing is written.
-func (c policyCase) noMapping() bool { return c.writer == mapped && c.mode.noPages }
+func (m policyMode) noMapping(w writer) bool { return w == mapped && m.noPages }
 
 // check holds what the writer got and what the host has against each other, and returns the latter.
 func (c policyCase) check(t *testing.T, old []byte, path, written, synced string) (host []byte) {
@@ -117,11 +121,11 @@ func (c policyCase) check(t *testing.T, old []byte, path, written, synced string
 	}
 	want := pattern.Span{Off: c.shape.write.off, Tag: newTag}
 	switch {
-	case c.noMapping():
+	case c.mode.noMapping(c.writer):
 		if written != "ENODEV" {
 			t.Errorf("%v: a shared mapping: %s, not ENODEV", c, written)
 		}
-	case c.late():
+	case c.mode.late(c.writer):
 		c.checkLate(t, old, host, written, synced)
 		return host
 	default:
@@ -213,7 +217,7 @@ func (c policyCase) sameAsHost(t *testing.T, who, got string, host []byte) {
 // recover lets the host be well again and writes the same bytes once more.
 func (c policyCase) recover(b *box, root, dir string, host []byte) {
 	file := c.host.heal(b, dir, c.file)
-	open, write := c.writer.writeSteps(c.shape.write, endTag)
+	open, write := c.writer.steps(c.shape.write.painted(endTag))
 	steps := append([]string{open}, write...)
 	got := b.io(dir+"/"+file, append(steps, "close", "open=r", "read", "close")...)
 	all := fmt.Sprint(c.shape.write.end - c.shape.write.off)

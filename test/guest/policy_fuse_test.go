@@ -13,7 +13,9 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// badFUSE is a FUSE file system of the host that refuses badSpot of each file while it is armed.
+// badFUSE is a FUSE file system of the host that refuses badSpot of each file while it is armed. The
+// host keeps no pages of it: a host that does gives a byte to readers while it asks whether the byte
+// is taken (Linux fs/fuse/file.c, fuse_fill_write_pages), and so has it for a moment.
 func badFUSE(t *testing.T, root string) badHost {
 	dir := filepath.Join(root, "fuse")
 	mkdir(t, dir)
@@ -60,12 +62,12 @@ var (
 
 func (n *fuseNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	fh, fl, errno := n.LoopbackNode.Open(ctx, flags)
-	return n.file(fh), fl, errno
+	return n.file(fh), fl | fuse.FOPEN_DIRECT_IO, errno
 }
 
 func (n *fuseNode) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
 	node, fh, fl, errno := n.LoopbackNode.Create(ctx, name, flags, mode, out)
-	return node, n.file(fh), fl, errno
+	return node, n.file(fh), fl | fuse.FOPEN_DIRECT_IO, errno
 }
 
 func (n *fuseNode) file(fh fs.FileHandle) fs.FileHandle {

@@ -16,6 +16,7 @@
 //	numbers        the number that the file holds, or the first and the last of several
 //	mtime=SECONDS  utimensat(2) by name
 //	await=PATH     until there is such a file, of a file system of its own
+//	repeat=N       as the last step: N times all that stands before
 //
 // SPANS and what a file holds are those of package pattern.
 package fileio
@@ -44,28 +45,46 @@ type file struct {
 // outcome, "ok" where there is nothing else to say, the error's name last. A step that fails does
 // not end the others. The error is for steps that make no sense.
 func Run(out io.Writer, path string, steps ...string) error {
+	if len(steps) == 0 {
+		return nil
+	}
+	times := 1
+	if last, ok := strings.CutPrefix(steps[len(steps)-1], "repeat="); ok {
+		n, err := strconv.Atoi(last)
+		if err != nil {
+			return err
+		}
+		times, steps = n, steps[:len(steps)-1]
+	}
 	f := &file{path: path, fd: -1}
 	defer f.close()
-	for _, s := range steps {
-		name, arg, _ := strings.Cut(s, "=")
-		do := stepOf[name]
-		if do == nil {
-			return fmt.Errorf("no such step: %q", s)
-		}
-		said, err := do(f, arg)
-		if errno := unix.Errno(0); err != nil && !errors.As(err, &errno) {
-			return fmt.Errorf("%s: %w", s, err)
-		} else if err != nil {
-			said += " " + unix.ErrnoName(errno)
-		}
-		if said == "" {
-			said = "ok"
-		}
-		if _, err := fmt.Fprintf(out, "%s: %s\n", name, strings.TrimSpace(said)); err != nil {
-			return err
+	for range times {
+		for _, s := range steps {
+			if err := f.step(out, s); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+func (f *file) step(out io.Writer, s string) error {
+	name, arg, _ := strings.Cut(s, "=")
+	do := stepOf[name]
+	if do == nil {
+		return fmt.Errorf("no such step: %q", s)
+	}
+	said, err := do(f, arg)
+	if errno := unix.Errno(0); err != nil && !errors.As(err, &errno) {
+		return fmt.Errorf("%s: %w", s, err)
+	} else if err != nil {
+		said += " " + unix.ErrnoName(errno)
+	}
+	if said == "" {
+		said = "ok"
+	}
+	_, err = fmt.Fprintf(out, "%s: %s\n", name, strings.TrimSpace(said))
+	return err
 }
 
 var stepOf = map[string]func(f *file, arg string) (string, error){

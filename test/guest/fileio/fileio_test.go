@@ -32,6 +32,14 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestRepeat(t *testing.T) {
+	var out strings.Builder
+	err := Run(&out, filepath.Join(t.TempDir(), "f"), "open=rw,creat", "size", "write=0+10:1", "close", "repeat=2")
+	if want := "open: ok\nsize: 0\nwrite: 10\nclose: ok\nopen: ok\nsize: 10\nwrite: 10\nclose: ok\n"; err != nil || out.String() != want {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
 // TestFault has a store hit a page behind the end of the file.
 func TestFault(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
@@ -44,7 +52,7 @@ func TestFault(t *testing.T) {
 
 func TestNonsense(t *testing.T) {
 	for _, steps := range [][]string{
-		{"jump"}, {"open=x"}, {"open=rw,creat", "open=r"}, {"open=rw,creat", "write=1"}, {"open=rw", "truncate=x"},
+		{"jump"}, {"close", "repeat=x"}, {"open=x"}, {"open=rw,creat", "open=r"}, {"open=rw,creat", "write=1"}, {"open=rw", "truncate=x"},
 		{"open=rw", "truncate=5", "store=0+6:1"},
 	} {
 		if err := Run(new(strings.Builder), filepath.Join(t.TempDir(), "f"), append([]string{"open=rw,creat", "close"}, steps...)...); err == nil {

@@ -13,9 +13,9 @@ import (
 )
 
 // Watch reads the file at path over and over, each time through a descriptor that it keeps and
-// through a new one, until there is a file at stop and it has gone round once more. It prints a
-// line "round" after the first round and one "rounds: N" at its end. A byte with a tag in
-// forbidden, bit n for tag n, or one that is wrong, is said and ends it.
+// through a new one, and past what the kernel keeps of it, until there is a file at stop and it has
+// gone round once more. It prints a line "round" after the first round and one "rounds: N" at its
+// end. A byte with a tag in forbidden, bit n for tag n, or one that is wrong, is said and ends it.
 func Watch(out io.Writer, path, stop string, forbidden uint16) error {
 	held, err := os.Open(path)
 	if err != nil {
@@ -24,6 +24,9 @@ func Watch(out io.Writer, path, stop string, forbidden uint16) error {
 	defer held.Close()
 	for round, last := 0, false; ; round++ {
 		for _, how := range []string{"held", "new"} {
+			if err := unix.Fadvise(int(held.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+				return err
+			}
 			data, err := readBy(how, held, path)
 			if err != nil {
 				return fmt.Errorf("%s descriptor: %w", how, err)

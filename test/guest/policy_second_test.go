@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/virtiofsd-go/virtiofsd-go/test/guest/pattern"
+)
+
+// refusedTag is on the bytes that the host refuses, whatever requests they come in.
+const refusedTag = 3
+
+// attempts is how often a program tries each way to write.
+const attempts = 10
+
+// TestPolicySecondGuest has one guest write what the host refuses, over and over, and another one
+// read the file all the time: it must never be given a byte that was refused.
+func TestPolicySecondGuest(t *testing.T) {
+	root := t.TempDir()
+	hosts := []badHost{fullTmpfs(t, root), badRange(t, root), badFUSE(t, root)}
+	var faults []string
+	for _, rule := range slices.Concat(hosts[0].rules(nil), hosts[1].rules(nil), hosts[2].rules(nil)) {
+		faults = append(faults, "--fault", rule)
+	}
+	var writes, reads []Share
+	for _, m := range policyModes {
+		w := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: slices.Concat(m.args, faults), Race: true})
+		r := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: m.args, Race: true})
+		writes, reads = append(writes, Share{w.Socket, m.name, 1}), append(reads, Share{r.Socket, m.name, 1})
+	}
+	guest, reader := boot(t, Spec{Kind: UML61, Shares: writes}), boot(t, Spec{Kind: UML61, Shares: reads})
+	for _, m := range policyModes {
+		guest.mount(m.name)
+		reader.mount(m.name)
+		for _, h := range hosts {
+			t.Run(m.name+"/"+h.name, func(t *testing.T) { secondGuest(guest.on(t), reader.on(t), root, m, h) })
+		}
+	}
+}
+
+// secondGuest lets the reader watch the file of one mode and host while the other one tries.
+func secondGuest(guest, reader *box, root string, m policyMode, h badHost) {
+	t := guest.t
+	s := fullShapes[2] // no room: all is refused
+	what := s.write.painted(refusedTag)
+	if !h.full {
+		s = spotShapes[0]
+		what = s.write.painted(newTag) + "," + h.spot.painted(refusedTag)
+	}
+	dir, file := "/mnt/"+m.name+"/"+h.name, m.name+".second.bad"
+	path := filepath.Join(root, h.name, file)
+	makeOld(t, path, s)
+	h.arm(t, s.room)
+	watch := reader.watch(dir+"/"+file, refusedTag)
+	for _, w := range []writer{buffered, mapped, direct} {
+		guest.attempt(dir+"/"+file, what, m, w, h)
+	}
+	reader.stopWatch(watch)
+	host, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := pattern.Describe(host)
+	if tags, ok := pattern.Tags(host, 0); !ok || tags&(1<<refusedTag) != 0 {
+		t.Errorf("the host holds %s", want)
+	}
+	for name, b := range map[string]*box{"writer": guest, "reader": reader} {
+		if m.forLong && b == reader {
+			continue // it may keep for a day what it has read before others wrote
+		}
+		if got := b.io(dir+"/"+file, "open=r", "read", "close"); got[1] != want {
+			t.Errorf("the %s reads %s, the host holds %s", name, got[1], want)
+		}
+	}
+	h.heal(guest, dir, file)
+}
+
+// attempt writes in one way what the host refuses at least in part.
+func (b *box) attempt(file, what string, m policyMode, w writer, h badHost) {
+	b.t.Helper()
+	open, steps := w.steps(what)
+	got := b.ioTimes(attempts, file, slices.Concat([]string{open}, steps, []string{"close"})...)
+	for try := range slices.Chunk(got, 2+len(steps)) {
+		refusal, want := try[1], h.errno
+		switch {
+		case m.noMapping(w):
+			want = "ENODEV"
+		case m.late(w):
+			refusal = try[2]
+		}
+		if !strings.HasSuffix(refusal, want) {
+			b.t.Errorf("%s: %v said %v, not %s", w, steps, try, want)
+			return
+		}
+	}
+}
+
+// watch has a guest watch a file, and waits until it has begun to.
+func (b *box) watch(file string, tag int) *Command {
+	b.t.Helper()
+	b.must("rm -f /tmp/stop")
+	cmd, err := b.Go(fmt.Sprintf("/tools/agent watch %s /tmp/stop %d 2>&1", file, 1<<tag), workTime)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.waitRounds(cmd, 1)
+	return cmd
+}
+
+// stopWatch ends a watch and tells what it has seen.
+func (b *box) stopWatch(cmd *Command) {
+	b.t.Helper()
+	b.must("touch /tmp/stop")
+	out, code, err := b.Wait(cmd, commandTime)
+	if err != nil || code != 0 {
+		b.t.Errorf("the other guest: status %d, %v\n%s", code, err, out)
+	}
+	var rounds int
+	if _, err := fmt.Sscanf(out, "round\nrounds: %d", &rounds); err == nil && rounds < attempts {
+		b.t.Errorf("the other guest has looked %d times only", rounds)
+	}
+}
