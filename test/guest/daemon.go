@@ -78,6 +78,7 @@ type DaemonSpec struct {
 	Shared string   // directory of the host
 	Tag    string   // user-mode Linux learns it from the daemon
 	Args   []string // further options
+	Shares []string // options of each of several shares of Shared, instead of Tag
 	Race   bool     // with the race detector: slow, and a race ends it with status 66
 	Wrap   []string // a command that runs the daemon's, e.g. prlimit with options
 }
@@ -96,10 +97,19 @@ func StartDaemon(s DaemonSpec) (*Daemon, error) {
 		return nil, err
 	}
 	return startDaemon(func(socket string) []string {
-		argv := append(slices.Clone(s.Wrap), bin, "--socket-path="+socket, "--shared-dir="+s.Shared, "--tag="+s.Tag)
+		argv := append(slices.Clone(s.Wrap), bin)
+		for i, options := range s.Shares {
+			argv = append(argv, fmt.Sprintf("--share=%s,socket=%s%d,%s", s.Shared, socket, i, options))
+		}
+		if len(s.Shares) == 0 {
+			argv = append(argv, "--socket-path="+socket, "--shared-dir="+s.Shared, "--tag="+s.Tag)
+		}
 		return append(argv, s.Args...)
 	})
 }
+
+// SocketOf is the socket of one of several shares.
+func (d *Daemon) SocketOf(share int) string { return fmt.Sprint(d.Socket, share) }
 
 func startDaemon(argv func(socket string) []string) (*Daemon, error) {
 	dir, err := tempDir("daemon-")

@@ -29,13 +29,18 @@ func (b *box) io(file string, steps ...string) did { b.t.Helper(); return b.ioTi
 func (b *box) ioTimes(times int, file string, steps ...string) did {
 	b.t.Helper()
 	out := b.must("/tools/agent io %s %s repeat=%d", file, strings.Join(steps, " "), times)
-	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
-	if len(lines) != times*len(steps) {
-		b.t.Fatalf("%v: %d answers:\n%s", steps, len(lines), out)
+	results := readSteps(out)
+	if len(results) != times*len(steps) {
+		b.t.Fatalf("%v: %d answers:\n%s", steps, len(results), out)
 	}
-	results := make(did, len(lines))
-	for i, l := range lines {
-		_, results[i], _ = strings.Cut(l, ": ")
+	return results
+}
+
+// readSteps reads what package fileio has printed.
+func readSteps(out string) (results did) {
+	for l := range strings.Lines(out) {
+		_, r, _ := strings.Cut(strings.TrimSuffix(l, "\n"), ": ")
+		results = append(results, r)
 	}
 	return results
 }

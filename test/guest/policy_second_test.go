@@ -22,30 +22,73 @@ const attempts = 10
 // TestPolicySecondGuest has one guest write what the host refuses, over and over, and another one
 // read the file all the time: it must never be given a byte that was refused.
 func TestPolicySecondGuest(t *testing.T) {
+	t.Run("two-daemons", twoDaemons)
+	t.Run("one-daemon", oneDaemon)
+}
+
+// faultsOf are the arguments that make the hosts bad.
+func faultsOf(hosts []badHost) (args []string) {
+	for _, h := range hosts {
+		for _, rule := range h.rules(nil) {
+			args = append(args, "--fault", rule)
+		}
+	}
+	return args
+}
+
+// twoDaemons gives each guest daemons of its own; only the writer's see faults by rules.
+func twoDaemons(t *testing.T) {
 	root := t.TempDir()
 	hosts := []badHost{fullTmpfs(t, root), badRange(t, root), badFUSE(t, root)}
-	var faults []string
-	for _, rule := range slices.Concat(hosts[0].rules(nil), hosts[1].rules(nil), hosts[2].rules(nil)) {
-		faults = append(faults, "--fault", rule)
-	}
+	modes := plainModes()
 	var writes, reads []Share
-	for _, m := range policyModes {
-		w := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: slices.Concat(m.args, faults), Race: true})
-		r := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: m.args, Race: true})
+	for _, m := range modes {
+		w := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: append(m.args(), faultsOf(hosts)...), Race: true})
+		r := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: m.args(), Race: true})
 		writes, reads = append(writes, Share{w.Socket, m.name, 1}), append(reads, Share{r.Socket, m.name, 1})
 	}
+	secondGuests(t, root, hosts, writes, reads, modes, modes)
+}
+
+// oneDaemon gives both guests shares of one daemon, so that they have its pages in common, each
+// in a mode of its own.
+func oneDaemon(t *testing.T) {
+	root := t.TempDir()
+	hosts := []badHost{fullTmpfs(t, root), badRange(t, root)}
+	modes := plainModes()
+	others := append(modes[1:len(modes):len(modes)], modes[0])
+	var shares []string
+	for i, m := range modes {
+		for _, o := range [][]string{m.options, others[i].options} {
+			shares = append(shares, "tag="+m.name+","+strings.Join(o, ","))
+		}
+	}
+	d := serve(t, DaemonSpec{Shared: root, Shares: shares, Args: faultsOf(hosts), Race: true})
+	var writes, reads []Share
+	for i, m := range modes {
+		writes = append(writes, Share{d.SocketOf(2 * i), m.name, 1})
+		reads = append(reads, Share{d.SocketOf(2*i + 1), m.name, 1})
+	}
+	secondGuests(t, root, hosts, writes, reads, modes, others)
+}
+
+// secondGuests boots the guests; the i-th shares of both go together, and the reader's has the mode
+// others[i] under the name of modes[i].
+func secondGuests(t *testing.T, root string, hosts []badHost, writes, reads []Share, modes, others []policyMode) {
 	guest, reader := boot(t, Spec{Kind: UML61, Shares: writes}), boot(t, Spec{Kind: UML61, Shares: reads})
-	for _, m := range policyModes {
+	for i, m := range modes {
 		guest.mount(m.name)
 		reader.mount(m.name)
 		for _, h := range hosts {
-			t.Run(m.name+"/"+h.name, func(t *testing.T) { secondGuest(guest.on(t), reader.on(t), root, m, h) })
+			t.Run(m.name+"-"+others[i].name+"/"+h.name, func(t *testing.T) {
+				secondGuest(guest.on(t), reader.on(t), root, m, others[i], h)
+			})
 		}
 	}
 }
 
 // secondGuest lets the reader watch the file of one mode and host while the other one tries.
-func secondGuest(guest, reader *box, root string, m policyMode, h badHost) {
+func secondGuest(guest, reader *box, root string, m, other policyMode, h badHost) {
 	t := guest.t
 	s := fullShapes[2] // no room: all is refused
 	what := s.write.painted(refusedTag)
@@ -71,7 +114,7 @@ func secondGuest(guest, reader *box, root string, m policyMode, h badHost) {
 		t.Errorf("the host holds %s", want)
 	}
 	for name, b := range map[string]*box{"writer": guest, "reader": reader} {
-		if m.forLong && b == reader {
+		if other.forLong && b == reader {
 			continue // it may keep for a day what it has read before others wrote
 		}
 		if got := b.io(dir+"/"+file, "open=r", "read", "close"); got[1] != want {
@@ -120,9 +163,10 @@ func (b *box) stopWatch(cmd *Command) {
 	out, code, err := b.Wait(cmd, commandTime)
 	if err != nil || code != 0 {
 		b.t.Errorf("the other guest: status %d, %v\n%s", code, err, out)
+		return
 	}
 	var rounds int
-	if _, err := fmt.Sscanf(out, "round\nrounds: %d", &rounds); err == nil && rounds < attempts {
-		b.t.Errorf("the other guest has looked %d times only", rounds)
+	if _, err := fmt.Sscanf(out, "round\nrounds: %d", &rounds); err != nil || rounds < attempts {
+		b.t.Errorf("the other guest has looked %d times only, %v\n%s", rounds, err, out)
 	}
 }

@@ -12,17 +12,36 @@ import (
 
 // policyMode is a way to run the daemon. A mode that is added here is tested everywhere.
 type policyMode struct {
-	name      string // also of the share
-	args      []string
-	writeback bool // the guest writes later than write(2)
-	noPages   bool // the guest keeps no pages: no shared mapping
-	forLong   bool // the guest believes what it has seen for a day
+	name      string   // also of the share
+	options   []string // of the share
+	pages     string   // --page-cache-size; empty: the default, and tested in all ways
+	writeback bool     // the guest writes later than write(2)
+	noPages   bool     // the guest keeps no pages: no shared mapping
+	forLong   bool     // the guest believes what it has seen for a day
 }
 
 var policyModes = []policyMode{
-	{name: "never", args: []string{"--cache=never"}, noPages: true},
-	{name: "auto", args: []string{"--cache=auto"}},
-	{name: "always", args: []string{"--cache=always"}, forLong: true},
+	{name: "never", options: []string{"cache=never"}, noPages: true},
+	{name: "auto", options: []string{"cache=auto"}},
+	{name: "always", options: []string{"cache=always"}, forLong: true},
+	{name: "auto-tiny", options: []string{"cache=auto"}, pages: "64KiB"},
+	{name: "always-none", options: []string{"cache=always"}, pages: "0", forLong: true},
+}
+
+// args are the mode's for a daemon with one share.
+func (m policyMode) args() (args []string) {
+	for _, o := range m.options {
+		args = append(args, "--"+o)
+	}
+	if m.pages != "" {
+		args = append(args, "--page-cache-size="+m.pages)
+	}
+	return args
+}
+
+// plainModes are those with pages as by default.
+func plainModes() []policyMode {
+	return slices.DeleteFunc(slices.Clone(policyModes), func(m policyMode) bool { return m.pages != "" })
 }
 
 // policyKinds are the guests for the matrix, and which of the hosts and modes each gets; nil: all.
@@ -118,7 +137,7 @@ func (k policyKind) run(t *testing.T) {
 	modes := slices.DeleteFunc(slices.Clone(policyModes), func(m policyMode) bool { return !chosen(k.modes, m.name) })
 	spec := Spec{Kind: k.kind}
 	for _, m := range modes {
-		args := slices.Clone(m.args)
+		args := m.args()
 		for _, h := range hosts {
 			var files []string
 			for _, c := range policyCases(m, h) {
