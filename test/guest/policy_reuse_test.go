@@ -36,10 +36,8 @@ func TestPolicyReuse(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			for i := range reuses {
 				reuse(g.on(t), root, m, fmt.Sprintf("guest%d", i), func(b *box, file string) { b.must("rm %s", file) })
-				// The inode is free once the guest has forgotten it, too.
 				reuse(g.on(t), root, m, fmt.Sprintf("host%d", i), func(b *box, file string) {
 					remove(b.t, filepath.Join(root, "ext4", filepath.Base(file)))
-					b.must("echo 3 > /proc/sys/vm/drop_caches")
 				})
 			}
 		})
@@ -63,7 +61,7 @@ func reuse(b *box, root string, m policyMode, name string, rm func(b *box, file 
 		b.t.Fatalf("%s: the guest reads %v, not %s", name, got, want)
 	}
 	rm(b, file)
-	next := makeInInode(b.t, dir, name+".next", ino)
+	next := b.makeInInode(dir, name+".next", ino)
 	// It has the same size and is a hole but for its first bytes.
 	fresh := pattern.Paint(nil, pattern.Span{Len: 5000, Tag: newTag})
 	if err := os.WriteFile(next, fresh, 0o644); err != nil {
@@ -79,20 +77,23 @@ func reuse(b *box, root string, m policyMode, name string, rm func(b *box, file 
 	}
 }
 
-// makeInInode makes a file with an inode number that is to be free soon.
-func makeInInode(t *testing.T, dir, name string, ino uint64) string {
-	t.Helper()
-	for end := time.Now().Add(commandTime); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			t.Fatal(err)
+// makeInInode makes a file of the host in an inode that is free once the guest has forgotten it, too.
+func (b *box) makeInInode(dir, name string, ino uint64) string {
+	b.t.Helper()
+	path := filepath.Join(dir, name)
+	for end := time.Now().Add(commandTime); time.Now().Before(end); {
+		for range 20 {
+			writeFile(b.t, path, "")
+			if inodeOf(b.t, path) == ino {
+				return path
+			}
+			remove(b.t, path)
+			time.Sleep(5 * time.Millisecond)
 		}
-		if inodeOf(t, path) == ino {
-			return path
-		}
-		remove(t, path)
+		// What was used lately outlives the first time.
+		b.must("echo 3 > /proc/sys/vm/drop_caches")
 	}
-	t.Fatalf("the inode %d is not used again", ino)
+	b.t.Fatalf("the inode %d is not used again", ino)
 	return ""
 }
 
