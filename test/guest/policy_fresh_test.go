@@ -44,7 +44,7 @@ func (p party) io(t *testing.T, steps ...string) did {
 // daemon, and its pages, for both.
 func TestPolicyFresh(t *testing.T) {
 	t.Run("two-daemons", func(t *testing.T) {
-		root := t.TempDir()
+		root := freshRoot(t)
 		var sockets []string
 		for range 2 {
 			d := serve(t, DaemonSpec{Shared: root, Tag: "auto", Args: []string{"--cache=auto"}, Race: true})
@@ -53,10 +53,20 @@ func TestPolicyFresh(t *testing.T) {
 		fresh(t, root, sockets)
 	})
 	t.Run("one-daemon", func(t *testing.T) {
-		root := t.TempDir()
+		root := freshRoot(t)
 		d := serve(t, DaemonSpec{Shared: root, Shares: []string{"tag=auto,cache=auto", "tag=auto,cache=auto"}, Race: true})
 		fresh(t, root, []string{d.SocketOf(0), d.SocketOf(1)})
 	})
+}
+
+// memory is a directory whose host file system never writes pages back: a store into a page that is
+// dirty already changes nothing but its bytes there.
+const memory = "tmpfs"
+
+func freshRoot(t *testing.T) string {
+	root := t.TempDir()
+	mountOn(t, filepath.Join(root, memory), "-t", "tmpfs", "tmpfs")
+	return root
 }
 
 func fresh(t *testing.T, root string, sockets []string) {
@@ -69,10 +79,9 @@ func fresh(t *testing.T, root string, sockets []string) {
 	for _, c := range []struct {
 		name  string
 		check func(t *testing.T, all []party)
-	}{{"turns", checkTurns}, {"mtime", checkMtime}, {"stores", checkStores}} {
+	}{{"turns", checkTurns}, {"mtime", checkMtime}, {memory + "/stores", checkStores}} {
 		t.Run(c.name, func(t *testing.T) {
-			file := filepath.Join(root, c.name)
-			all := []party{{"the host", nil, file}}
+			all := []party{{"the host", nil, filepath.Join(root, c.name)}}
 			for i, g := range guests {
 				all = append(all, party{fmt.Sprintf("guest %d", i), g, "/mnt/auto/" + c.name})
 			}
@@ -198,7 +207,7 @@ func checkStores(t *testing.T, all []party) {
 		}
 	}
 	if unseen == 0 {
-		t.Error("each store has changed the time of modification: this host cannot show what this is about")
+		t.Error("each store has changed the time of modification, so that anything would have seen it")
 	}
 }
 

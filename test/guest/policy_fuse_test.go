@@ -19,15 +19,9 @@ import (
 func badFUSE(t *testing.T, root string) badHost {
 	dir := filepath.Join(root, "fuse")
 	mkdir(t, dir)
-	back := t.TempDir()
 	bad := &fuseBad{}
-	data := &fs.LoopbackRoot{Path: back}
-	data.NewNode = func(r *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &fuseNode{LoopbackNode: fs.LoopbackNode{RootData: r}, bad: bad}
-	}
-	rootNode := &fuseNode{LoopbackNode: fs.LoopbackNode{RootData: data}, bad: bad}
-	data.RootNode = rootNode
-	srv, err := fs.Mount(dir, rootNode, &fs.Options{
+	node := &fuseNode{&fs.LoopbackNode{RootData: &fs.LoopbackRoot{Path: t.TempDir()}}, bad}
+	srv, err := fs.Mount(dir, node, &fs.Options{
 		MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "bad", DisableXAttrs: true},
 	})
 	if err != nil {
@@ -50,15 +44,25 @@ type fuseBad struct{ armed atomic.Bool }
 
 // fuseNode is a file or directory.
 type fuseNode struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	bad *fuseBad
 }
 
 var (
-	_ fs.NodeOpener  = (*fuseNode)(nil)
-	_ fs.NodeCreater = (*fuseNode)(nil)
-	_ fs.FileWriter  = (*fuseFile)(nil)
+	_ fs.NodeWrapChilder = (*fuseNode)(nil)
+	_ fs.NodeOpener      = (*fuseNode)(nil)
+	_ fs.NodeCreater     = (*fuseNode)(nil)
+	_ fs.FileWriter      = (*fuseFile)(nil)
+	_ fs.FileWritever    = (*fuseFile)(nil)
 )
+
+// WrapChild makes all nodes such ones.
+func (n *fuseNode) WrapChild(_ context.Context, ops fs.InodeEmbedder) fs.InodeEmbedder {
+	if l, ok := ops.(*fs.LoopbackNode); ok {
+		return &fuseNode{l, n.bad}
+	}
+	return ops
+}
 
 func (n *fuseNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	fh, fl, errno := n.LoopbackNode.Open(ctx, flags)

@@ -23,7 +23,7 @@ var programs = map[string]func() error{
 
 func ioMain() error {
 	if len(os.Args) < 3 {
-		return errors.New("usage: agent io FILE STEP...")
+		return errors.New("usage: agent io FILE STEP, and further steps")
 	}
 	return fileio.Run(os.Stdout, os.Args[2], os.Args[3:]...)
 }
