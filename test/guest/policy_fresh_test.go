@@ -43,6 +43,7 @@ func (p party) io(t *testing.T, steps ...string) did {
 // --cache=auto, where nobody may be staler than a second: with a daemon for each guest, and with one
 // daemon, and its pages, for both.
 func TestPolicyFresh(t *testing.T) {
+	needRoot(t)
 	t.Run("two-daemons", func(t *testing.T) {
 		root := freshRoot(t)
 		var sockets []string

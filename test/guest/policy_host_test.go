@@ -144,16 +144,7 @@ func mkdir(t *testing.T, dir string) {
 func mountOn(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	mkdir(t, dir)
-	mustRun(t, "mount", append(args, dir)...)
-	t.Cleanup(func() { unmount(t, dir) })
-}
-
-func unmount(t *testing.T, dir string) {
-	if err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW); err != nil {
-		t.Errorf("unmount %s: %v", dir, err)
-		// Nothing below it may be removed with the test's directory.
-		_ = unix.Unmount(dir, unix.MNT_DETACH)
-	}
+	mountAt(t, dir, args...)
 }
 
 func mustRun(t *testing.T, name string, args ...string) {

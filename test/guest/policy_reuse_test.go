@@ -21,6 +21,7 @@ const reuses = 5
 // not get a byte of the old ones. The host's file system is ext4 with a journal, which gives a free
 // inode to the next file; tmpfs counts its numbers up and uses none again.
 func TestPolicyReuse(t *testing.T) {
+	needRoot(t)
 	root, image := t.TempDir(), filepath.Join(t.TempDir(), "image")
 	mustRun(t, "mke2fs", "-q", "-t", "ext4", "-b", "4096", image, "32M")
 	mountOn(t, filepath.Join(root, "ext4"), "-o", "loop", image)

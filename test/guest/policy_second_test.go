@@ -22,6 +22,7 @@ const attempts = 10
 // TestPolicySecondGuest has one guest write what the host refuses, over and over, and another one
 // read the file all the time: it must never be given a byte that was refused.
 func TestPolicySecondGuest(t *testing.T) {
+	needRoot(t)
 	t.Run("two-daemons", twoDaemons)
 	t.Run("one-daemon", oneDaemon)
 }

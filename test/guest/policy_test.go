@@ -124,6 +124,7 @@ func policyCases(m policyMode, h badHost) (cases []policyCase) {
 // TestPolicyMatrix has programs in a guest write to hosts that refuse, in each cache mode: the error
 // must reach the program, and who opens the file afterwards must read what the host holds.
 func TestPolicyMatrix(t *testing.T) {
+	needRoot(t)
 	for _, k := range policyKinds() {
 		t.Run(string(k.kind), k.run)
 	}
