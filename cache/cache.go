@@ -45,6 +45,7 @@ type Cache struct {
 	links  []link     // by frame
 	owners []*mapping // by mapping.slot
 	spare  []uint32   // slots of owners that are free
+	lost   []*mapping // each once: they have lost pages since they were last looked at
 	queues [4]queue
 	ghosts ghosts
 	born   uint64 // mappings made so far
@@ -134,6 +135,7 @@ func (c *Cache) Open(k Key, h Handle) *File {
 	c.table.Lock()
 	defer c.table.Unlock()
 	if f.m = c.mappings[k]; f.m == nil {
+		c.reap()
 		f.m = c.newMapping(k)
 		c.mappings[k] = f.m
 	}
@@ -148,10 +150,7 @@ func (f *File) Close() {
 	c.table.Lock()
 	defer c.table.Unlock()
 	m.refs--
-	m.mu.Lock()
-	empty := len(m.pages) == 0
-	m.mu.Unlock()
-	if m.refs == 0 && (m.forgotten || empty) {
+	if m.refs == 0 && (m.forgotten || m.empty()) {
 		c.removeMapping(m)
 	}
 }

@@ -48,6 +48,7 @@ func (m *mapping) begin(cancel <-chan struct{}, h HostFile, lo, hi int64, how be
 	}
 	alone := m.changing == 0
 	m.changing++
+	drops := m.drops
 	ch.worth = ch.through || how&look != 0 || len(m.pages) > 0
 	m.unlock()
 	if !ch.worth {
@@ -56,17 +57,18 @@ func (m *mapping) begin(cancel <-chan struct{}, h HostFile, lo, hi int64, how be
 	st, err := m.c.stat(cancel, h)
 	m.mu.Lock()
 	defer m.unlock()
+	seen := m.drops != drops // meanwhile somebody has seen the file in another state: st may be from before
 	switch {
-	case err != nil:
-		m.disown()
-		return ch, nil // the host will say to the change itself what it has to say
+	case err != nil, seen:
+		m.disown() // if it was an error, the host will say to the change itself what it has to say
 	case alone && m.changing == 1:
 		m.observe(st, false)
-		ch.adopt, ch.epoch = true, m.epoch
+		ch.adopt, ch.epoch, ch.size = true, m.epoch, st.Size
 	default:
 		m.disown()
+		ch.size = st.Size
 	}
-	ch.size, ch.drops = st.Size, m.drops
+	ch.drops = m.drops
 	return ch, nil
 }
 

@@ -79,6 +79,7 @@ func (c *Cache) evict() uint32 {
 			if name == smallQueue {
 				c.ghosts.add(pageHash(m, n))
 			}
+			c.losing(i)
 			return i
 		case v == wanted:
 			name = mainQueue
@@ -98,7 +99,11 @@ const (
 )
 
 // sacrifice takes page n in frame i out of the table, unless it was hit or is in use. Called with Cache.mu.
+// No mapping: it has ended, and who took the page out is about to free the frame.
 func (m *mapping) sacrifice(n int64, i uint32, spend bool) verdict {
+	if m == nil {
+		return inUse
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := &m.c.pages[i]
@@ -124,6 +129,7 @@ func (c *Cache) evictIdle() {
 			l := c.links[i]
 			v := c.owners[l.owner].sacrifice(l.page, i, true)
 			if v == gone {
+				c.losing(i)
 				c.unlink(i)
 				c.pushFront(freeQueue, i)
 			}

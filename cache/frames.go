@@ -66,6 +66,37 @@ func (c *Cache) removeMapping(m *mapping) {
 	c.mu.Unlock()
 }
 
+// maxReaped is at how many mappings reap looks, as it holds Cache.table.
+const maxReaped = 16
+
+// reap ends mappings of closed files that have lost their last page. It is called for each mapping that
+// is made, so that what mappings cost is bounded by the pages, not by the files that were ever open.
+// Called with Cache.table.
+func (c *Cache) reap() {
+	var some [maxReaped]*mapping
+	c.mu.Lock()
+	n := copy(some[:], c.lost[max(len(c.lost)-maxReaped, 0):])
+	clear(c.lost[len(c.lost)-n:])
+	c.lost = c.lost[:len(c.lost)-n]
+	for _, m := range some[:n] {
+		m.listed = false
+	}
+	c.mu.Unlock()
+	for _, m := range some[:n] {
+		if m.refs == 0 && c.mappings[m.key] == m && m.empty() {
+			c.removeMapping(m)
+		}
+	}
+}
+
+// losing notes that the mapping which a frame was given to loses its page. Called with Cache.mu.
+func (c *Cache) losing(i uint32) {
+	if m := c.owners[c.links[i].owner]; m != nil && !m.listed {
+		m.listed = true
+		c.lost = append(c.lost, m)
+	}
+}
+
 // take gives a frame to page n of m, for the caller to fill and to enter in m.pages, or to free.
 // 0: there is none, and nobody waits for one. Called without m.mu.
 func (c *Cache) take(m *mapping, n int64) uint32 {
@@ -115,6 +146,7 @@ func (c *Cache) free(frames []uint32) {
 	defer c.mu.Unlock()
 	for _, i := range frames {
 		c.unlink(i)
+		c.losing(i)
 		c.links[i].owner = 0
 		c.pushFront(freeQueue, i)
 	}

@@ -13,6 +13,7 @@ type mapping struct {
 
 	refs      int  // open Files; guarded by Cache.table
 	forgotten bool // nothing but the Files pins the inode; guarded by Cache.table
+	listed    bool // in Cache.lost; guarded by Cache.mu
 
 	mu       sync.Mutex       // guards what follows, and the state of the frames in pages
 	pages    map[int64]uint32 // page number to frame
@@ -110,6 +111,13 @@ func (m *mapping) settle(n int64, i uint32, taken bool) {
 		return
 	}
 	m.detach(n, i)
+}
+
+// empty tells whether there are no pages.
+func (m *mapping) empty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.pages) == 0
 }
 
 // keeps tells whether pages may be kept at all.

@@ -53,7 +53,9 @@ func (m *mapping) observe(st Stamp, check bool) {
 	same := m.vouched && m.stamp.equal(st)
 	switch {
 	case same && !m.stamp.young():
-		m.checked = max(m.checked, st.Taken)
+		if m.checked < st.Taken || !fresh(m.checked, st.Taken) { // a clock that was set back
+			m.checked = st.Taken
+		}
 	case same && !check, m.vouched && m.c.planted.trustStamps:
 	default:
 		m.dropAll()

@@ -345,7 +345,7 @@ func (ch *change) prepareNew(n int64, old uint32, a, b int, now int64) (uint32, 
 	switch {
 	case i == 0:
 		return 0, 0
-	case b-a < PageSize && m.drops != ch.drops: // what it was made from is not trusted any more
+	case b-a < PageSize && m.drops != ch.drops, !m.keeps(): // what it was made from is not trusted any more
 		m.freed = append(m.freed, i)
 		return 0, 0
 	}
