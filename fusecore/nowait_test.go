@@ -84,15 +84,22 @@ func TestChangesOfSizeLeaveTheLoop(t *testing.T) {
 		in := fuse.OpenIn{Flags: flags}
 		return message(t, OpOpen, 9, encode(&in)[inHeaderSize:])
 	}
+	create := func(flags uint32) []byte {
+		in := fuse.CreateIn{Flags: flags | syscall.O_CREAT}
+		return message(t, OpCreate, 9, encode(&in)[inHeaderSize:], "name")
+	}
 	for name, c := range map[string]struct {
 		msg    []byte
 		worker bool
 	}{
-		"mode":         {setAttr(fuse.FATTR_MODE), false},
-		"size":         {setAttr(fuse.FATTR_SIZE), true},
-		"size and FH":  {setAttr(fuse.FATTR_SIZE | fuse.FATTR_FH), true},
-		"open":         {open(syscall.O_RDWR), false},
-		"open O_TRUNC": {open(syscall.O_WRONLY | syscall.O_TRUNC), true},
+		"create":                {create(syscall.O_RDWR), false},
+		"create O_TRUNC":        {create(syscall.O_RDWR | syscall.O_TRUNC), true},
+		"create O_TRUNC O_EXCL": {create(syscall.O_RDWR | syscall.O_TRUNC | syscall.O_EXCL), false}, // it is new
+		"mode":                  {setAttr(fuse.FATTR_MODE), false},
+		"size":                  {setAttr(fuse.FATTR_SIZE), true},
+		"size and FH":           {setAttr(fuse.FATTR_SIZE | fuse.FATTR_FH), true},
+		"open":                  {open(syscall.O_RDWR), false},
+		"open O_TRUNC":          {open(syscall.O_WRONLY | syscall.O_TRUNC), true},
 	} {
 		f.calls = nil
 		_, again := tt.try(c.msg, 200, true)

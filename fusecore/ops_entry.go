@@ -4,6 +4,7 @@ package fusecore
 
 import (
 	"encoding/binary"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -89,7 +90,12 @@ func handleMkdir(s *Session, r *Request) fuse.Status {
 }
 
 func handleCreate(s *Session, r *Request) fuse.Status {
-	return s.creator(r).Create(r.cancel(), argsAs[fuse.CreateIn](r), r.name, replyAs[fuse.CreateOut](r))
+	in := argsAs[fuse.CreateIn](r)
+	if r.inline && in.Flags&(syscall.O_TRUNC|syscall.O_EXCL) == syscall.O_TRUNC {
+		r.again = true // the file may be there, and be truncated as by OPEN
+		return fuse.OK
+	}
+	return s.creator(r).Create(r.cancel(), in, r.name, replyAs[fuse.CreateOut](r))
 }
 
 // handleTmpfile ignores the name that Linux sends: that of an anonymous dentry, "/".

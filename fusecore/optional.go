@@ -67,7 +67,7 @@ type ResetFileSystem interface {
 type BlockingFileSystem interface {
 	// MayBlock reports whether the operation (an Opcode) may wait for anything but a short
 	// lock. The others are carried out on the queue's own loop, but for a SETATTR of a size and an
-	// OPEN with O_TRUNC, which wait for who is writing. Without this interface everything but
+	// OPEN or CREATE that may truncate, which wait for who is writing. Without this interface everything but
 	// FORGET goes to a worker. SETLKW is not asked about: it is tried like SETLK.
 	MayBlock(opcode uint32) bool
 }

@@ -38,6 +38,9 @@ func (fs *FS) read(cancel <-chan struct{}, in *fuse.ReadIn, dst [][]byte, nowait
 		return 0, status(err)
 	}
 	defer h.release()
+	if h.access != unix.O_RDONLY && h.access != unix.O_RDWR {
+		return 0, fuse.EBADF // whatever pages of the file there are
+	}
 	var fl cache.ReadFlags
 	if in.Flags&unix.O_DIRECT != 0 {
 		fl = cache.ReadDirect
@@ -84,6 +87,9 @@ func (fs *FS) write(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte, fl 
 		return 0, status(err)
 	}
 	defer h.release()
+	if h.access != unix.O_WRONLY && h.access != unix.O_RDWR {
+		return 0, fuse.EBADF // before the pages of the file know of it
+	}
 	f := h.file
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
 		fl |= cache.WriteCache
@@ -135,11 +141,15 @@ func syncFlags(open uint32) cache.WriteFlags {
 }
 
 // settle ends a change by other ways than a WRITE of a file that was opened with O_SYNC or O_DSYNC.
-func (h *handle) settle(cancel <-chan struct{}) error {
+func (fs *FS) settle(cancel <-chan struct{}, h *handle) error {
 	if h.sync == 0 {
 		return nil
 	}
-	return h.file.Sync(cancel, h.sync == cache.WriteDSync)
+	err := h.file.Sync(cancel, h.sync == cache.WriteDSync)
+	if err != nil {
+		fs.refused(h.node, 0, 1, err)
+	}
+	return err
 }
 
 // Lseek finds data and holes.
@@ -176,7 +186,7 @@ func (fs *FS) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Statu
 		return h.file.Allocate(cancel, in.Mode, int64(in.Offset), int64(in.Length))
 	})
 	if err == nil {
-		err = h.settle(cancel)
+		err = fs.settle(cancel, h)
 	}
 	return status(err)
 }
@@ -213,7 +223,7 @@ func (fs *FS) CopyFileRange64(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) 
 		return err
 	})
 	if err == nil {
-		err = dst.settle(cancel)
+		err = fs.settle(cancel, dst)
 	}
 	if err != nil {
 		return 0, status(err)

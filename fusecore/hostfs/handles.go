@@ -24,6 +24,7 @@ type handle struct {
 	key  cache.Key        // of file
 	sync cache.WriteFlags // WriteSync or WriteDSync, if it was opened so
 
+	access    int         // the O_ACCMODE bits that fd is open with
 	direct    *directFile // the same file opened with O_DIRECT; nil: it is not
 	writeOnly bool        // host cannot be read, though the guest's page cache might want to
 

@@ -57,6 +57,15 @@ var refusals = []struct {
 	{"fsync", "fsync", unix.EIO, 0, func(s *share, f fuse.CreateOut) fuse.Status {
 		return s.Fsync(nil, &fuse.FsyncIn{InHeader: header(f.NodeId), Fh: f.Fh})
 	}},
+	{"synchronous fallocate", "fsync", unix.EIO, 0, func(s *share, f fuse.CreateOut) fuse.Status {
+		fh := s.openFile(f.NodeId, unix.O_RDWR|unix.O_DSYNC)
+		return s.Fallocate(nil, &fuse.FallocateIn{InHeader: header(f.NodeId), Fh: fh, Length: 8})
+	}},
+	{"synchronous copy", "fsync", unix.EIO, 0, func(s *share, f fuse.CreateOut) fuse.Status {
+		fh := s.openFile(f.NodeId, unix.O_RDWR|unix.O_SYNC)
+		_, st := s.CopyFileRange(nil, &fuse.CopyFileRangeIn{InHeader: header(f.NodeId), FhIn: f.Fh, OffIn: page, NodeIdOut: f.NodeId, FhOut: fh, Len: 8})
+		return st
+	}},
 	{"flush", "flush", unix.EDQUOT, 0, func(s *share, f fuse.CreateOut) fuse.Status {
 		return s.Flush(nil, &fuse.FlushIn{InHeader: header(f.NodeId), Fh: f.Fh})
 	}},

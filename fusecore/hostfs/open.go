@@ -56,7 +56,9 @@ func (fs *FS) openNode(cancel <-chan struct{}, n inodes.Node, flags uint32, kill
 	if err != nil {
 		return nil, err
 	}
-	h.writeOnly = writeOnly
+	if h.writeOnly = writeOnly; writeOnly {
+		h.access = unix.O_WRONLY
+	}
 	if flags&unix.O_TRUNC == 0 {
 		return h, nil
 	}
@@ -95,6 +97,7 @@ func (fs *FS) use(n inodes.Node, fd int, flags uint32, s *seen) (*handle, error)
 		return nil, err
 	}
 	h := &handle{node: uint64(n.ID()), typ: unix.S_IFREG, fd: fd, host: fs.hostFile(fd), key: s.key(), sync: syncFlags(flags)}
+	h.access = fs.hostFlags(flags) & unix.O_ACCMODE
 	how := cache.Handle{Host: h.host, Mode: fs.policy.pages, Untrusted: !fs.host.trusts(fd, &s.Statx_t)}
 	h.file = fs.pages.Open(h.key, how)
 	if direct >= 0 {

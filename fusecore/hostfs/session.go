@@ -44,35 +44,34 @@ func (fs *FS) BorrowsNames() bool { return true }
 // guest does not know to be others. If that fails, the host may have lost what it had taken, of
 // whatever files: no page is kept.
 func (fs *FS) SyncFs(cancel <-chan struct{}, in *fuse.InHeader) fuse.Status {
-	err := fs.syncNode(cancel, in.NodeId)
+	n, err := fs.node(in.NodeId)
 	if err != nil {
+		return status(err)
+	}
+	defer n.Release()
+	fd := fs.host.root
+	if n.ID() != inodes.Root {
+		if fd, err = fs.reopen(n, unix.O_RDONLY); err != nil {
+			return status(err)
+		}
+		defer sys.Close(fd)
+	}
+	if err = fs.sync(cancel, n, fd); err != nil {
 		fs.pages.DropAll()
 	}
 	return status(err)
 }
 
-func (fs *FS) syncNode(cancel <-chan struct{}, id uint64) error {
-	n, err := fs.node(id)
-	if err != nil {
-		return err
-	}
-	defer n.Release()
+// sync is SYNCFS of a node that is open as fd.
+func (fs *FS) sync(cancel <-chan struct{}, n inodes.Node, fd int) error {
 	if err := fs.fault(cancel, "syncfs", at{n.FD(), ""}); err != nil {
 		return err
 	}
-	if id == uint64(inodes.Root) {
-		err := sys.Syncfs(fs.host.root)
-		if !fs.below.announced.Load() {
-			err = errors.Join(err, fs.syncBelow())
-		}
-		return err
+	err := sys.Syncfs(fd)
+	if n.ID() == inodes.Root && !fs.below.announced.Load() {
+		err = errors.Join(err, fs.syncBelow())
 	}
-	fd, err := fs.reopen(n, unix.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer sys.Close(fd)
-	return sys.Syncfs(fd)
+	return err
 }
 
 // FsyncDir makes a directory's entries durable.
