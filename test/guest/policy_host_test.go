@@ -100,10 +100,11 @@ func emptyFile(t *testing.T, name string) {
 	}
 }
 
-// badRange is a host on which --fault makes a range of each file bad, until it has another name.
+// badRange is a host on which --fault makes a range of each file bad, until it has another name. It
+// takes its time to refuse: meanwhile others may look.
 func badRange(t *testing.T, root string) badHost {
 	mkdir(t, filepath.Join(root, "range"))
-	rule := fmt.Sprintf("write path=/range/*.bad range=%d+%d error=EIO", badSpot.off, badSpot.end-badSpot.off)
+	rule := fmt.Sprintf("write path=/range/*.bad range=%d+%d delay=20ms error=EIO", badSpot.off, badSpot.end-badSpot.off)
 	return badHost{
 		name: "range", errno: "EIO", spot: badSpot,
 		arm: func(*testing.T, int) {},

@@ -41,9 +41,8 @@ func checkMtime(t *testing.T, all []party) {
 		n++
 		all[0].io(t, "open=rw", fmt.Sprintf("number=%d", n), "close")
 		written[mtimeOf(t, all[0].path).UnixNano()] = n
-		time.Sleep(20 * time.Millisecond)
 		all[0].io(t, fmt.Sprintf("mtime=%d", firstMtime+n))
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(40 * time.Millisecond)
 	}
 	for _, p := range all[1:] {
 		steps := []string{"open=rw"}
