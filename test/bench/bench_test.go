@@ -270,7 +270,7 @@ func TestUsage(t *testing.T) {
 		}
 	}
 	for _, list := range [][]string{{"nobody"}, {""}, {"ours"}} {
-		if _, _, err := findTargets(list, "/nonexistent/virtiofsd-go", false, t.Logf); err == nil {
+		if _, _, err := findTargets(list, "/nonexistent/virtiofsd-go", "", false, t.Logf); err == nil {
 			t.Errorf("daemons %q are taken", list)
 		}
 	}

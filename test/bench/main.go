@@ -28,12 +28,12 @@ import (
 
 // options are the command line.
 type options struct {
-	workloads, binary, reference, out string
-	daemons, dirs                     []string
-	depths                            []int
-	rounds, size                      int
-	time                              time.Duration
-	quick, list, fetch, syscalls      bool
+	workloads, binary, before, reference, out string
+	daemons, dirs                             []string
+	depths                                    []int
+	rounds, size                              int
+	time                                      time.Duration
+	quick, list, fetch, syscalls              bool
 }
 
 func flags(o *options) *pflag.FlagSet {
@@ -51,6 +51,7 @@ func flags(o *options) *pflag.FlagSet {
 	fs.BoolVar(&o.syscalls, "syscalls", true, "count system calls, if strace is there")
 	fs.BoolVar(&o.fetch, "fetch", true, "fetch peers that are not installed")
 	fs.StringVar(&o.binary, "binary", "bin/virtiofsd-go", "the daemon of this repository")
+	fs.StringVar(&o.before, "before", "", "another build of it, which --daemons may call before")
 	fs.StringVar(&o.out, "out", "dist/bench", "directory for bench.txt, bench.json and bench.svg")
 	fs.BoolVar(&o.list, "list", false, "print the workloads and exit")
 	return fs
@@ -134,7 +135,7 @@ func (o *options) bench(p plan) error {
 		return err
 	}
 	r := &Result{Host: host, Started: time.Now().UTC().Format(time.RFC3339), Rounds: p.rounds, Millis: p.time.Milliseconds(), reference: o.reference}
-	if p.targets, r.Daemons, err = findTargets(o.daemons, o.binary, o.fetch, p.say); err != nil {
+	if p.targets, r.Daemons, err = findTargets(o.daemons, o.binary, o.before, o.fetch, p.say); err != nil {
 		return err
 	}
 	if o.reference != "" && !contains(p.targets, o.reference) {

@@ -15,17 +15,26 @@ import (
 // errTargets says that the list of daemons cannot be measured.
 var errTargets = errors.New("no daemon to measure")
 
+// before names an older build of this daemon.
+const before = "before"
+
 // findTargets makes targets of a list of daemons with options: "ours", "rust --cache never". One
-// that cannot be had is only in the second result, with the reason.
-func findTargets(list []string, binary string, fetch bool, say func(string, ...any)) ([]target, []Daemon, error) {
+// that cannot be had is only in the second result, with the reason. older is the program of before,
+// or empty.
+func findTargets(list []string, binary, older string, fetch bool, say func(string, ...any)) ([]target, []Daemon, error) {
 	known := append(peers.Find(fetch, say), peers.Ours(binary))
+	if older != "" {
+		p := peers.Ours(older)
+		p.Name = before
+		known = append(known, p)
+	}
 	var targets []target
 	var daemons []Daemon
 	for _, entry := range list {
 		words := strings.Fields(entry)
 		i := slices.IndexFunc(known, func(p peers.Peer) bool { return len(words) > 0 && p.Name == words[0] })
 		if i < 0 {
-			return nil, nil, fmt.Errorf("there is no daemon %q: there are ours, rust and c", entry)
+			return nil, nil, fmt.Errorf("there is no daemon %q: there are ours, rust and c, and before with --before", entry)
 		}
 		name := strings.Join(words, " ")
 		d := Daemon{Name: name, Version: known[i].Version}
