@@ -104,9 +104,9 @@ func (h *host) readlink(fd int) (string, error) {
 	return string(buf[:max(n, 0)]), err
 }
 
-// hostFile is the file of fd, which it takes over: with faults in front, if there are any.
-func (fs *FS) hostFile(fd int) hostFile {
-	f := &fdFile{fd: fd}
+// hostFile is the file of fd, on v, which it takes over: with faults in front, if there are any.
+func (fs *FS) hostFile(fd int, v *volume) hostFile {
+	f := &fdFile{fd: fd, on: v}
 	if fs.cfg.Faults == nil {
 		return f
 	}

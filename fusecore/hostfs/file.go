@@ -20,17 +20,16 @@ type hostFile interface {
 
 // fdFile is a hostFile by plain system calls on an fd that it owns. They do not look at cancel:
 // what they wait for, a disk or a server, the kernel does not let them leave.
-type fdFile struct{ fd int }
+type fdFile struct {
+	fd int
+	on *volume
+}
 
 func (f *fdFile) ReadAt(_ <-chan struct{}, dst [][]byte, off int64, nowait bool) (int, error) {
 	if !nowait {
 		return sys.Readv(f.fd, dst, off, 0)
 	}
-	n, err := sys.ReadvNowait(f.fd, dst, off)
-	if err == unix.EOPNOTSUPP { // a file system that cannot say whether it would block
-		err = unix.EAGAIN
-	}
-	return n, err
+	return f.on.readNowait(f.fd, dst, off)
 }
 
 func (f *fdFile) WriteAt(_ <-chan struct{}, src [][]byte, off int64, fl cache.WriteFlags) (int, error) {

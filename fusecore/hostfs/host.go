@@ -27,8 +27,8 @@ type host struct {
 	proc    int    // O_PATH fd of /proc/self/fd
 	mnt     uint64 // the share's mount
 	handles bool
-	remote  bool // a network file system: any call may wait for the network
-	trusted bool // pages of files on the share's mount may be kept
+	remote  bool    // a network file system: any call may wait for the network
+	volume  *volume // of the share's mount
 	pages   *cache.Cache
 }
 
@@ -76,7 +76,7 @@ func (h *host) openRoot(rootFD int) (root inodes.Identity, err error) {
 	if err = unix.Fstatfs(h.root, &fs); err != nil {
 		return root, err
 	}
-	h.remote, h.trusted = remote(int64(fs.Type)), cache.Trusted(int64(fs.Type))
+	h.remote, h.volume = remote(int64(fs.Type)), newVolume(int64(fs.Type))
 	return root, nil
 }
 
@@ -206,17 +206,6 @@ func (h *host) Match(fd int, handle []byte) bool {
 
 // Unpin implements inodes.Host.
 func (h *host) Unpin(i inodes.Identity) { h.pages.Forget(key(i)) }
-
-// trusts tells whether pages of the file that fd, with attributes st, refers to may be kept. Mounts
-// below the share are asked each time, as they can change.
-func (h *host) trusts(fd int, st *unix.Statx_t) bool {
-	if st.Mnt_id == h.mnt {
-		return h.trusted
-	}
-	var fs unix.Statfs_t
-	err := again(func() error { return unix.Fstatfs(fd, &fs) })
-	return err == nil && cache.Trusted(int64(fs.Type))
-}
 
 // Close implements inodes.Host.
 func (h *host) Close(fd int) { _ = sys.Close(fd) }

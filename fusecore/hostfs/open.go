@@ -96,12 +96,13 @@ func (fs *FS) use(n inodes.Node, fd int, flags uint32, s *seen) (*handle, error)
 		_ = sys.Close(fd)
 		return nil, err
 	}
-	h := &handle{node: uint64(n.ID()), typ: unix.S_IFREG, fd: fd, host: fs.hostFile(fd), key: s.key(), sync: syncFlags(flags)}
+	v := fs.host.volumeOf(fd, &s.Statx_t)
+	h := &handle{node: uint64(n.ID()), typ: unix.S_IFREG, fd: fd, host: fs.hostFile(fd, v), key: s.key(), sync: syncFlags(flags)}
 	h.access = fs.hostFlags(flags) & unix.O_ACCMODE
-	how := cache.Handle{Host: h.host, Mode: fs.policy.pages, Untrusted: !fs.host.trusts(fd, &s.Statx_t)}
+	how := cache.Handle{Host: h.host, Mode: fs.policy.pages, Untrusted: !v.trusted}
 	h.file = fs.pages.Open(h.key, how)
 	if direct >= 0 {
-		how.Host = fs.hostFile(direct)
+		how.Host = fs.hostFile(direct, v)
 		h.direct = &directFile{host: how.Host.(hostFile), File: fs.pages.Open(h.key, how)}
 	}
 	h.file.Observe(s.stamp(), fs.policy.pages == cache.ModeAuto)
