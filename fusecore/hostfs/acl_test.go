@@ -196,7 +196,7 @@ func TestUmask(t *testing.T) {
 			s.ok("mknod", s.Mknod(nil, &fuse.MknodIn{InHeader: h, Mode: unix.S_IFIFO | 0o666, Umask: mask}, "fifo", &e))
 			s.ok("symlink", s.Symlink(nil, &h, "x", "link", &e))
 			s.ok("create", s.Create(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR, Mode: 0o664, Umask: mask}, "file", &c))
-			s.ok("tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR, Mode: 0o664, Umask: mask}, &c))
+			s.ok("tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_TMPFILE | unix.O_RDWR, Mode: 0o664, Umask: mask}, &c))
 			in := fuse.LinkIn{InHeader: h, Oldnodeid: c.NodeId}
 			s.ok("link", s.Link(nil, &in, "tmp", &e))
 			for _, name := range []string{"dir", "fifo", "file", "tmp", "link"} {

@@ -36,7 +36,7 @@ func TestReadOnly(t *testing.T) {
 	want(t, "setattr", st, unix.EROFS)
 	want(t, "setxattr", s.SetXAttr(nil, &fuse.SetXAttrIn{InHeader: hf}, "user.a", nil), unix.EROFS)
 	want(t, "removexattr", s.RemoveXAttr(nil, &hf, "user.a"), unix.EROFS)
-	want(t, "tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR}, &fuse.CreateOut{}), unix.EROFS)
+	want(t, "tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_TMPFILE | unix.O_RDWR}, &fuse.CreateOut{}), unix.EROFS)
 	want(t, "access", s.Access(nil, &fuse.AccessIn{InHeader: hf, Mask: fuse.W_OK}), unix.EROFS)
 	for _, flags := range []uint32{unix.O_WRONLY, unix.O_RDWR, unix.O_TRUNC, unix.O_WRONLY | unix.O_TRUNC} {
 		want(t, "open", s.Open(nil, &fuse.OpenIn{InHeader: hf, Flags: flags}, &fuse.OpenOut{}), unix.EROFS)

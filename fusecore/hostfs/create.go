@@ -123,7 +123,14 @@ func (fs creator) create(in *fuse.CreateIn, dir int, name string, extra int) (fd
 	return fd, nil
 }
 
-// Tmpfile makes and opens a file without a name, which LINK can give one.
+// tmpfileBit is what open(2) has in the flags for a file without a name: __O_TMPFILE of Linux
+// include/uapi/asm-generic/fcntl.h.
+const tmpfileBit = unix.O_TMPFILE &^ unix.O_DIRECTORY
+
+// Tmpfile makes and opens a file without a name, which LINK can give one. Only for programs: the guest's
+// overlayfs, which asks without O_TMPFILE, would go on to use the nameless entry for the file that it has
+// linked (Linux fs/overlayfs/copy_up.c), and get ESTALE as soon as that is looked up again. Told that there
+// are no such files, it renames one from its work directory.
 func (fs creator) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
 	if fs.cfg.ReadOnly {
 		return fuse.EROFS
@@ -135,6 +142,9 @@ func (fs creator) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.C
 	defer dir.Release()
 	if dir.Type() != unix.S_IFDIR {
 		return fuse.ENOTDIR
+	}
+	if in.Flags&tmpfileBit == 0 {
+		return fuse.Status(unix.EOPNOTSUPP)
 	}
 	if err := fs.fault(cancel, "tmpfile", at{dir.FD(), ""}); err != nil {
 		return status(err)

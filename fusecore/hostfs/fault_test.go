@@ -153,7 +153,7 @@ func (s *share) operations() []operation {
 			return s.Create(nil, &fuse.CreateIn{InHeader: header(d), Flags: unix.O_RDWR, Mode: 0o644}, "new", new(fuse.CreateOut))
 		}, "create /d/new"},
 		{func() fuse.Status {
-			return s.Tmpfile(nil, &fuse.CreateIn{InHeader: header(d), Flags: unix.O_RDWR, Mode: 0o644}, new(fuse.CreateOut))
+			return s.Tmpfile(nil, &fuse.CreateIn{InHeader: header(d), Flags: unix.O_TMPFILE | unix.O_RDWR, Mode: 0o644}, new(fuse.CreateOut))
 		}, "tmpfile /d"},
 		{func() fuse.Status {
 			return s.Rename(nil, &fuse.RenameIn{InHeader: header(d), Newdir: 1}, "new", "moved")

@@ -55,7 +55,7 @@ var makers = map[string]func(s *share, h fuse.InHeader) (fuse.Attr, fuse.Status)
 	},
 	"": func(s *share, h fuse.InHeader) (fuse.Attr, fuse.Status) {
 		var e fuse.CreateOut
-		st := s.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR, Mode: 0o644}, &e)
+		st := s.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_TMPFILE | unix.O_RDWR, Mode: 0o644}, &e)
 		return e.Attr, st
 	},
 }

@@ -36,7 +36,7 @@ func makeAs(s *share, fs fuse.RawFileSystem, name string) fuse.Status {
 	case "file":
 		return fs.Create(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR, Mode: 0o644}, name, &c)
 	}
-	st := fs.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR, Mode: 0o644}, &c)
+	st := fs.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_TMPFILE | unix.O_RDWR, Mode: 0o644}, &c)
 	if st.Ok() {
 		st = s.Link(nil, &fuse.LinkIn{InHeader: h, Oldnodeid: c.NodeId}, name, &e)
 	}

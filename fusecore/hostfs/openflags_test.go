@@ -27,7 +27,7 @@ var opens = map[string]func(s *share, flags int) (node, fh uint64, fopen uint32)
 	},
 	"tmpfile": func(s *share, flags int) (uint64, uint64, uint32) {
 		var out fuse.CreateOut
-		in := &fuse.CreateIn{InHeader: header(1), Flags: uint32(flags), Mode: 0o200}
+		in := &fuse.CreateIn{InHeader: header(1), Flags: uint32(flags | unix.O_TMPFILE), Mode: 0o200}
 		s.ok("tmpfile", s.Tmpfile(nil, in, &out))
 		return out.NodeId, out.Fh, out.OpenFlags
 	},

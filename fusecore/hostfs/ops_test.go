@@ -215,7 +215,7 @@ func TestTmpfile(t *testing.T) {
 	for _, handles := range []HandleMode{HandlesPrefer, HandlesNever} {
 		s := newShare(t, Config{Handles: handles})
 		var out fuse.CreateOut
-		s.ok("tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: header(1), Flags: unix.O_RDWR, Mode: 0o640}, &out))
+		s.ok("tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: header(1), Flags: unix.O_TMPFILE | unix.O_RDWR, Mode: 0o640}, &out))
 		_, st := s.Write(nil, &fuse.WriteIn{InHeader: header(out.NodeId), Fh: out.Fh}, []byte("text"))
 		s.ok("write", st)
 		if a, _ := s.attrOf(out.NodeId); a.Nlink != 0 || a.Mode != unix.S_IFREG|0o640 {

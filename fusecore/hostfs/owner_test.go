@@ -28,7 +28,7 @@ func TestOwners(t *testing.T) {
 	s.ok("mknod", s.Mknod(nil, &fuse.MknodIn{InHeader: h, Mode: unix.S_IFIFO | 0o644}, "fifo", &e))
 	s.ok("symlink", s.Symlink(nil, &h, "x", "link", &e))
 	s.ok("create", s.Create(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR, Mode: 0o644}, "file", &c))
-	s.ok("tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR, Mode: 0o644}, &tmp))
+	s.ok("tmpfile", s.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_TMPFILE | unix.O_RDWR, Mode: 0o644}, &tmp))
 	if os.Geteuid() != 0 {
 		uid, gid = uint32(os.Geteuid()), uint32(os.Getegid())
 	}

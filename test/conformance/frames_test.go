@@ -94,7 +94,7 @@ func samples(node, fh uint64) map[string]frontend.Message {
 		"GETLK":              {Op: frontend.OpGetlk, Node: node, Args: b(fh, 1, 0, 10, two(unix.F_WRLCK, 1), 0)},
 		"ACCESS":             {Op: frontend.OpAccess, Node: node, Args: b(two(unix.R_OK, 0))},
 		"CREATE":             {Op: frontend.OpCreate, Node: root, Args: b(two(unix.O_RDWR, 0o600), 0), Names: name},
-		"TMPFILE":            {Op: frontend.OpTmpfile, Node: root, Args: b(two(unix.O_RDWR, 0o600), 0), Names: []string{"/"}},
+		"TMPFILE":            {Op: frontend.OpTmpfile, Node: root, Args: b(two(unix.O_TMPFILE|unix.O_RDWR, 0o600), 0), Names: []string{"/"}},
 		"IOCTL":              {Op: frontend.OpIoctl, Node: node, Args: b(fh, two(0, 0x5401), 0, two(8, 8)), Data: make([]byte, 8)},
 		"FALLOCATE":          {Op: frontend.OpFallocate, Node: node, Args: b(fh, 0, 100, 0)},
 		"LSEEK":              {Op: frontend.OpLseek, Node: node, Args: b(fh, 0, two(unix.SEEK_DATA, 0))},

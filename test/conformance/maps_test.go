@@ -82,7 +82,7 @@ func TestTranslatedIDs(t *testing.T) {
 	seen("SYMLINK", l.Attr, errno)
 	f, errno := g.Create(root, "f", unix.O_RDWR|unix.O_CREAT, 0o644, 0)
 	seen("CREATE", f.Attr, errno)
-	tmp, errno := g.Tmpfile(root, unix.O_RDWR, 0o644, 0)
+	tmp, errno := g.Tmpfile(root, unix.O_TMPFILE|unix.O_RDWR, 0o644, 0)
 	seen("TMPFILE", tmp.Attr, errno)
 	e, errno := g.Link(tmp.NodeId, root, "tmp")
 	seen("LINK", e.Attr, errno)

@@ -128,14 +128,14 @@ func TestCopyFileRange(t *testing.T) {
 func TestTmpfile(t *testing.T) {
 	g := newGuest(t, frontend.Options{})
 	if fd, err := unix.Open(g.dir, unix.O_TMPFILE|unix.O_RDWR, 0o600); err != nil {
-		out, errno := g.Tmpfile(root, unix.O_RDWR, 0o600, 0)
+		out, errno := g.Tmpfile(root, unix.O_TMPFILE|unix.O_RDWR, 0o600, 0)
 		want(t, "TMPFILE", errno, hostErrno(err))
 		_ = out
 		return
 	} else {
 		unix.Close(fd)
 	}
-	out, errno := g.Tmpfile(root, unix.O_RDWR, 0o640, 0)
+	out, errno := g.Tmpfile(root, unix.O_TMPFILE|unix.O_RDWR, 0o640, 0)
 	ok(t, "TMPFILE", errno)
 	if out.Attr.Nlink != 0 || out.Attr.Mode != unix.S_IFREG|0o640 {
 		t.Errorf("TMPFILE: %+v", out.Attr)
@@ -147,7 +147,8 @@ func TestTmpfile(t *testing.T) {
 	if got := read(t, g.path("named")); got != "unnamed" {
 		t.Errorf("linked file holds %q", got)
 	}
-	want(t, "TMPFILE in a file", second(g.Tmpfile(out.NodeId, unix.O_RDWR, 0o600, 0)), syscall.ENOTDIR)
+	want(t, "TMPFILE by the guest's overlayfs", second(g.Tmpfile(root, unix.O_WRONLY, 0o600, 0)), syscall.EOPNOTSUPP)
+	want(t, "TMPFILE in a file", second(g.Tmpfile(out.NodeId, unix.O_TMPFILE|unix.O_RDWR, 0o600, 0)), syscall.ENOTDIR)
 }
 
 func TestSyncFs(t *testing.T) {

@@ -79,7 +79,7 @@ func (c *Client) Create(parent uint64, name string, flags, mode, umask uint32) (
 }
 
 // Tmpfile makes and opens a file without a name in a directory. Linux sends a name all the
-// same, which means nothing.
+// same, which means nothing. A program's flags have O_TMPFILE, those of the guest's own kernel do not.
 func (c *Client) Tmpfile(parent uint64, flags, mode, umask uint32) (fuse.CreateOut, syscall.Errno) {
 	in := fuse.CreateIn{Flags: flags, Mode: mode, Umask: umask}
 	return do[fuse.CreateOut](c, Message{Op: OpTmpfile, Node: parent, Args: args(&in), Names: []string{"/"}})

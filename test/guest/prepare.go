@@ -162,7 +162,7 @@ func lockDir(dir string) (unlock func(), err error) {
 }
 
 // guestModules are loaded in all guests; those built into a kernel have no file and are passed over.
-var guestModules = []string{"virtio_pci", "virtio_blk", "virtio_console", "fuse", "virtiofs"}
+var guestModules = []string{"virtio_pci", "virtio_blk", "virtio_console", "fuse", "virtiofs", "overlay"}
 
 // buildInitrd writes the first root of a guest into this process's directory.
 func buildInitrd(name, modules string, s proto.Setup) (string, error) {

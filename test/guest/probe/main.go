@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command probe does in a guest what shells cannot: it opens files by their handles, and looks at
-// a file that is replaced all the time. It prints what it saw and exits with 1 when that is wrong.
+// Command probe does in a guest what shells cannot: it opens files by their handles, makes a file without
+// a name, and looks at a file that is replaced all the time. It prints what it saw and exits with 1 when that is wrong.
 package main
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -27,6 +28,8 @@ func run(args []string) error {
 		return byHandle(args[1])
 	case len(args) == 2 && args[0] == "stale":
 		return stale(args[1])
+	case len(args) == 2 && args[0] == "tmpfile":
+		return tmpfile(args[1])
 	case len(args) == 3 && args[0] == "replaced":
 		rounds, err := strconv.Atoi(args[2])
 		if err != nil {
@@ -34,7 +37,7 @@ func run(args []string) error {
 		}
 		return replaced(args[1], rounds)
 	}
-	return errors.New("usage: probe handle FILE | probe stale FILE | probe replaced FILE ROUNDS")
+	return errors.New("usage: probe handle FILE | probe stale FILE | probe tmpfile FILE | probe replaced FILE ROUNDS")
 }
 
 // dropCaches has the guest forget all that nobody uses.
@@ -139,5 +142,26 @@ func replaced(path string, rounds int) error {
 		}
 	}
 	fmt.Println(seen)
+	return nil
+}
+
+// tmpfile makes a file without a name, gives it one, and looks at it by that.
+func tmpfile(path string) error {
+	fd, err := unix.Open(filepath.Dir(path), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("O_TMPFILE: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	const text = "nameless"
+	if _, err := f.WriteString(text); err != nil {
+		return err
+	}
+	if err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return fmt.Errorf("linkat: %w", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != text {
+		return fmt.Errorf("by its name the file holds %q, %w", got, err)
+	}
 	return nil
 }
