@@ -110,7 +110,7 @@ func TestFileHandles(t *testing.T) {
 func TestReplacedOnHost(t *testing.T) {
 	rounds, caches := 2000, []string{"never", "auto"}
 	if full() {
-		rounds, caches = 50000, []string{"never", "auto", "always"}
+		rounds, caches = 5000, []string{"never", "auto", "always"}
 	}
 	for _, k := range behaveKinds() {
 		for _, cache := range caches {
