@@ -14,7 +14,7 @@ import (
 type policyMode struct {
 	name      string   // also of the share
 	options   []string // of the share
-	pages     string   // --page-cache-size; empty: the default, and tested in all ways
+	pages     string   // --page-cache-size; empty: the default
 	writeback bool     // the guest writes later than write(2)
 	noPages   bool     // the guest keeps no pages: no shared mapping
 	forLong   bool     // the guest believes what it has seen for a day
@@ -24,6 +24,8 @@ var policyModes = []policyMode{
 	{name: "never", options: []string{"cache=never"}, noPages: true},
 	{name: "auto", options: []string{"cache=auto"}},
 	{name: "always", options: []string{"cache=always"}, forLong: true},
+	{name: "auto-wb", options: []string{"cache=auto", "writeback"}, writeback: true},
+	{name: "always-wb", options: []string{"cache=always", "writeback"}, writeback: true, forLong: true},
 	{name: "auto-tiny", options: []string{"cache=auto"}, pages: "64KiB"},
 	{name: "always-none", options: []string{"cache=always"}, pages: "0", forLong: true},
 }
@@ -44,20 +46,32 @@ func plainModes() []policyMode {
 	return slices.DeleteFunc(slices.Clone(policyModes), func(m policyMode) bool { return m.pages != "" })
 }
 
-// policyKinds are the guests for the matrix, and which of the hosts and modes each gets; nil: all.
+// policyKind is a kind of guest for the matrix, with the hosts and modes that it gets; nil: all.
 type policyKind struct {
 	kind  Kind
 	hosts []string
 	modes []string
 }
 
+// fewHosts are one of each sort.
+var fewHosts = []string{"tmpfs", "range"}
+
 func policyKinds() []policyKind {
-	kinds := []policyKind{{kind: UML61}, {kind: QEMU72, hosts: []string{"tmpfs", "range"}, modes: []string{"never", "always"}}}
 	if full() {
-		kinds = append(kinds, policyKind{kind: QEMU10}, policyKind{kind: UML72}, policyKind{kind: QEMU11})
+		return []policyKind{{kind: UML61}, {kind: QEMU72}, {kind: QEMU10}, {kind: UML72}, {kind: QEMU11}}
 	}
-	return kinds
+	return []policyKind{{kind: UML61}, {kind: QEMU72, hosts: fewHosts, modes: []string{"never", "always", "always-wb"}}}
 }
+
+// cases are the cells of a mode and a host that this kind gets.
+func (k policyKind) cases(m policyMode, h badHost) []policyCase {
+	if !chosen(k.hosts, h.name) || m.pages != "" && !full() && !chosen(fewHosts, h.name) {
+		return nil
+	}
+	return policyCases(m, h)
+}
+
+func chosen(names []string, name string) bool { return names == nil || slices.Contains(names, name) }
 
 // writer is how a program writes.
 type writer string
@@ -130,32 +144,36 @@ func TestPolicyMatrix(t *testing.T) {
 	}
 }
 
-func chosen(names []string, name string) bool { return names == nil || slices.Contains(names, name) }
-
 func (k policyKind) run(t *testing.T) {
 	root := t.TempDir()
-	hosts := slices.DeleteFunc(badHosts(t, root), func(h badHost) bool { return !chosen(k.hosts, h.name) })
+	hosts := badHosts(t, root)
 	modes := slices.DeleteFunc(slices.Clone(policyModes), func(m policyMode) bool { return !chosen(k.modes, m.name) })
 	spec := Spec{Kind: k.kind}
 	for _, m := range modes {
-		args := m.args()
-		for _, h := range hosts {
-			var files []string
-			for _, c := range policyCases(m, h) {
-				files = append(files, c.file)
-			}
-			for _, rule := range h.rules(files) {
-				args = append(args, "--fault", rule)
-			}
-		}
-		d := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: args, Race: true})
+		d := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: append(m.args(), k.faults(m, hosts)...), Race: true})
 		spec.Shares = append(spec.Shares, Share{d.Socket, m.name, 1})
 	}
 	g := boot(t, spec)
 	for _, m := range modes {
 		g.mount(m.name)
 		for _, h := range hosts {
-			t.Run(m.name+"/"+h.name, func(t *testing.T) { runPolicyCases(g.on(t), root, policyCases(m, h)) })
+			if cases := k.cases(m, h); cases != nil {
+				t.Run(m.name+"/"+h.name, func(t *testing.T) { runPolicyCases(g.on(t), root, cases) })
+			}
 		}
 	}
+}
+
+// faults are the arguments that make the hosts bad for a daemon of a mode.
+func (k policyKind) faults(m policyMode, hosts []badHost) (args []string) {
+	for _, h := range hosts {
+		var files []string
+		for _, c := range k.cases(m, h) {
+			files = append(files, c.file)
+		}
+		for _, rule := range h.rules(files) {
+			args = append(args, "--fault", rule)
+		}
+	}
+	return args
 }
