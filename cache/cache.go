@@ -35,7 +35,7 @@ type Cache struct {
 	down      chan struct{} // closed by Shutdown
 	shutdown  sync.Once
 	planted   planted
-	eager     bool // for tests: a write makes pages also in a mapping that has none
+	eager     bool // for tests: a write makes pages also in a mapping that has none, and all are worth it
 	hashStart uint64
 
 	table    sync.RWMutex

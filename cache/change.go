@@ -13,7 +13,8 @@ import (
 // Pages of the file that it does not touch stay good, but the stamp that vouched for them moves. A
 // statx before and one after the change save them: if the first shows what the old stamp says, the
 // second is the new one. That works for one change at a time only; otherwise, and where there is
-// nothing to save, nothing is asked, and the next check starts anew.
+// nothing to save, nothing is asked, and the next check starts anew. Pages that are not worth it (worth)
+// are dropped.
 type change struct {
 	m    *mapping
 	host HostFile
@@ -42,6 +43,9 @@ func (m *mapping) begin(cancel <-chan struct{}, h HostFile, lo, hi int64, how be
 		}
 	}
 	m.mu.Lock()
+	if !m.worth.change() && !m.c.eager && len(m.pages) > 0 {
+		m.dropAll()
+	}
 	ch.through = how&through != 0 && m.keeps() && (len(m.pages) > 0 || m.c.eager)
 	if !ch.through && !m.c.planted.dropLate {
 		m.drop(lo, hi)

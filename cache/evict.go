@@ -117,6 +117,9 @@ func (m *mapping) sacrifice(n int64, i uint32, spend bool) verdict {
 		}
 		return wanted
 	}
+	if !spend {
+		m.worth.read(-1)
+	}
 	delete(m.pages, n)
 	return gone
 }

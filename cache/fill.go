@@ -80,6 +80,8 @@ func (r *read) finish(f *fill, off int64) {
 		}
 		if old != 0 {
 			m.detach(n, old)
+		} else {
+			m.worth.read(1)
 		}
 		m.pages[n] = frame
 		m.c.pages[frame] = page{at: r.began, valid: uint16(valid)}

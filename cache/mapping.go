@@ -22,6 +22,7 @@ type mapping struct {
 	changing int   // changes under way: requests that hold a range lock
 	mapped   int   // writable mappings that bypass the cache (DAX)
 	freed    []uint32
+	worth    worth
 
 	vouched bool   // stamp is the state of the host file that the pages show
 	stamp   Stamp  // taken before any page was filled

@@ -23,6 +23,7 @@ type world struct {
 	clock *fakeClock
 	files []*File
 	other *File // of another inode, for eviction
+	calm  bool  // few changes: the pages are worth to be kept; set between rounds
 	rolls atomic.Uint64
 	ops   atomic.Int64
 
@@ -41,7 +42,7 @@ type worldConfig struct {
 	goroutines int
 	foreign    bool // host-side changes, and a clock that moves
 	errors     bool // the host fails and cuts short
-	lazy       bool // writes make no pages in a mapping that has none, as in life
+	lazy       bool // as in life: writes make no pages in a mapping that has none, and pages have to pay
 	planted    planted
 	heap       bool
 }
@@ -286,6 +287,7 @@ func (w *world) heldLocked(off int64, v byte, began int64) bool {
 // round runs n operations in each goroutine and checks what is left. False: they got stuck.
 func (w *world) round(number uint64, n int) bool {
 	var wg sync.WaitGroup
+	w.calm = w.cfg.lazy && number&4 != 0
 	for g := range w.cfg.goroutines {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(w.cfg.seed, number<<8|uint64(g)))

@@ -13,7 +13,11 @@ import (
 // operation does one random thing.
 func (w *world) operation(g int, r *rand.Rand) {
 	f := w.files[r.IntN(len(w.files))]
-	switch x := r.IntN(100); {
+	x := r.IntN(100)
+	if w.calm && r.IntN(10) > 0 {
+		x = 0 // nearly all are reads
+	}
+	switch {
 	case x < 42:
 		w.opRead(g, r, f)
 	case x < 72:

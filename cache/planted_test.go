@@ -44,7 +44,7 @@ func TestPlantedFaults(t *testing.T) {
 		}},
 		{"a page is overwritten under its readers", planted{overwritePinned: true}, overwritten},
 		{"pages stay after a failed fsync", planted{keepAfterSync: true}, keptAfterSync},
-		{"a head page is not sent alone", planted{noSplit: true}, func(p planted) []string { return predicted(1, 2000, p) }},
+		{"a head page is not sent alone", planted{noSplit: true}, func(p planted) []string { return predicted(1, 2000, false, p) }},
 	}
 	if !raceDetector { // which finds it first, and fails the test
 		cases = append(cases, plantedCase{"a write takes no range lock", planted{noWriteLock: true}, model(concurrent)})
@@ -153,7 +153,9 @@ func keptAfterSync(p planted) (found []string) {
 // the host's answers.
 func TestHostWritesArePredicted(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	for _, s := range predicted(seed, 4000, planted{}) {
-		t.Errorf("seed %d: %s", seed, s)
+	for _, lazy := range []bool{false, true} {
+		for _, s := range predicted(seed, 4000, lazy, planted{}) {
+			t.Errorf("seed %d, lazy %v: %s", seed, lazy, s)
+		}
 	}
 }

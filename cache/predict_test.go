@@ -17,13 +17,13 @@ type answer struct {
 }
 
 // predicted does n random writes one after the other, with a host that cuts short and fails, and
-// compares the host calls with those that the policy gives.
-func predicted(seed uint64, n int, p planted) (found []string) {
+// compares the host calls with those that the policy gives. lazy is that of a worldConfig.
+func predicted(seed uint64, n int, lazy bool, p planted) (found []string) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	h := &fakeHost{clock: newClock(), data: pattern(1, 5*PageSize+9), record: true}
 	h.mtime = h.clock.ns.Load() - int64(settled)
 	c := newTestCache(8, h.clock, true)
-	c.planted = p
+	c.planted, c.eager = p, !lazy
 	f := c.Open(testKey, Handle{Host: h, Mode: ModeAlways})
 	var answers []answer
 	h.before = func(op string, _ int64, n int) (int, error) {
@@ -34,8 +34,11 @@ func predicted(seed uint64, n int, p planted) (found []string) {
 		answers = answers[1:]
 		return a.n, a.err
 	}
-	for range n {
+	for i := range n {
 		off, data := place(r), make([]byte, length(r))
+		for range i / 200 % 2 * 3 { // now and then the pages pay
+			_, _ = f.ReadAt(nil, [][]byte{make([]byte, 3*PageSize)}, 0, 0)
+		}
 		fl := []WriteFlags{0, 0, 0, WriteSync, WriteDSync, WriteCache, WriteDirect, WriteAppend}[r.IntN(8)]
 		switch r.IntN(6) {
 		case 0:
@@ -82,7 +85,7 @@ func predict(f *File, h *fakeHost, off, n int64, fl WriteFlags, answers []answer
 		name = "append"
 	case fl&(WriteSync|WriteDSync) != 0:
 		name = "dsync"
-	case fl != 0, n > maxPages*PageSize, off%PageSize == 0, off+n <= (page+1)*PageSize:
+	case fl != 0, n > maxPages*PageSize, off%PageSize == 0, off+n <= (page+1)*PageSize, !f.pays():
 	case f.knows(page, off, int64(len(h.content()))):
 	default:
 		head := (page+1)*PageSize - off
@@ -112,6 +115,14 @@ func predict(f *File, h *fakeHost, off, n int64, fl WriteFlags, answers []answer
 		}
 	}
 	return calls, took
+}
+
+// pays tells whether the next change goes through the pages.
+func (f *File) pays() bool {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	next := f.m.worth
+	return f.m.c.eager || next.change() && len(f.m.pages) > 0
 }
 
 // knows tells whether the bytes of the page before off are known: from the page, or because the

@@ -116,13 +116,17 @@ func (r *read) answers(p *page, in int) bool {
 
 // pin finds the pages that can answer, up to the first that cannot, and keeps them from being
 // freed. It finds none if the stamp is not known or was not checked for too long: then it is due.
-// False: the mapping keeps no pages at all.
+// False: the mapping keeps no pages, at all or because they would not pay.
 func (r *read) pin() bool {
 	m, c := r.f.m, r.f.m.c
 	r.s.pin, r.known = 0, r.off
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.keeps() {
+		return r.checked
+	}
+	if m.worth.poor && len(m.pages) == 0 && !c.eager {
+		m.worth.read(int((r.end-1)/PageSize - r.off/PageSize + 1))
 		return r.checked
 	}
 	if r.due = !r.checked && (!m.vouched || !fresh(m.checked, r.began)); r.due {
@@ -143,6 +147,7 @@ func (r *read) pin() bool {
 			break
 		}
 	}
+	m.worth.read(r.s.pin)
 	return true
 }
 
