@@ -51,11 +51,13 @@ func (fs *FS) killAtOpen(flags, openFlags, uid uint32) bool {
 	return openFlags&fuse.OPEN_KILL_SUIDGID != 0 || !fs.killPrivV2.Load() && !mayKeepPrivs(uid)
 }
 
-// mayKeepPrivs tells by the caller's uid, for operations that do not say it, whether bits stay. With FUSE_ALLOW_IDMAP, Linux says who it is only where something is created; then they never do.
+// mayKeepPrivs tells by the caller's uid, for operations that do not say it, whether bits stay. With
+// FUSE_ALLOW_IDMAP, Linux says who it is only where something is created; then they never do.
 func mayKeepPrivs(uid uint32) bool { return uid == 0 }
 
-// killPrivs runs call, which changes the data of the regular file that fd refers to, so that
-// setuid and setgid bits are cleared if kill is set, and capabilities in any case. A file without such bits costs one statx.
+// killPrivs runs call, which changes the data of the regular file that fd refers to, so that setuid
+// and setgid bits are cleared if kill is set, and capabilities in any case. A file without such bits
+// costs one statx.
 func (fs *FS) killPrivs(fd int, kill bool, call func() error) error {
 	if err := fs.dropCapabilities(fd); err != nil {
 		return err

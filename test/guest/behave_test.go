@@ -325,3 +325,34 @@ func checkWriteOnly(b *box, sh share) {
 		echo 4 >> %[1]s/wo-append; echo Y | dd of=%[1]s/wo-append bs=1 count=1 conv=notrunc status=none'; sync`, sh.guest)
 	wantFile(b.t, filepath.Join(sh.host, "wo-append"), "Y\nX\n3\n4\n")
 }
+
+// TestMMapWithoutPages: with --allow-mmap several processes can map a file shared that the guest
+// does not cache, as a write-ahead log's index is.
+func TestMMapWithoutPages(t *testing.T) {
+	g, sh := alone(t, QEMU10, DaemonSpec{Args: []string{"--cache=never", "--allow-mmap"}})
+	checkSql(g, sh, "wal.db", "PRAGMA journal_mode=WAL;", "wal", 3)
+}
+
+// TestFlagsOfInodes: what chattr(1) does in the guest happens on the host.
+func TestFlagsOfInodes(t *testing.T) {
+	for _, k := range behaveKinds() {
+		g, sh := alone(t, k, DaemonSpec{})
+		for _, name := range []string{"file", "dir"} {
+			path := filepath.Join(sh.host, name)
+			if name == "file" {
+				writeFile(t, path, "")
+			} else if err := os.Mkdir(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			g.must("/tools/probe nodump %s/%s", sh.guest, name)
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if flags, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS); err != nil || flags&0x40 == 0 {
+				t.Errorf("%s: flags %#x on the host, %v", name, flags, err)
+			}
+		}
+	}
+}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command probe does in a guest what shells cannot: it opens files by their handles, makes a file without
-// a name, and looks at a file that is replaced all the time. It prints what it saw and exits with 1 when that is wrong.
+// Command probe does in a guest what shells cannot: it opens files by their handles, sets their flags,
+// makes a file without a name, and looks at a file that is replaced all the time. It prints what it
+// saw and exits with 1 when that is wrong.
 package main
 
 import (
@@ -26,6 +27,8 @@ func run(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "handle":
 		return byHandle(args[1])
+	case len(args) == 2 && args[0] == "nodump":
+		return noDump(args[1])
 	case len(args) == 2 && args[0] == "stale":
 		return stale(args[1])
 	case len(args) == 2 && args[0] == "tmpfile":
@@ -37,7 +40,7 @@ func run(args []string) error {
 		}
 		return replaced(args[1], rounds)
 	}
-	return errors.New("usage: probe handle FILE | probe stale FILE | probe tmpfile FILE | probe replaced FILE ROUNDS")
+	return errors.New("usage: probe handle FILE | probe nodump FILE | probe stale FILE | probe tmpfile FILE | probe replaced FILE ROUNDS")
 }
 
 // dropCaches has the guest forget all that nobody uses.
@@ -78,6 +81,24 @@ func byHandle(path string) error {
 		return fmt.Errorf("read %q, %w; want %q", got[:max(n, 0)], err, want)
 	}
 	fmt.Println("the same file")
+	return nil
+}
+
+// noDump sets the flag of that name of a file or directory, as chattr +d does.
+func noDump(path string) error {
+	const flag = 0x40 // FS_NODUMP_FL, linux/fs.h
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	flags, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		return fmt.Errorf("FS_IOC_GETFLAGS: %w", err)
+	}
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(flags|flag)); err != nil {
+		return fmt.Errorf("FS_IOC_SETFLAGS: %w", err)
+	}
 	return nil
 }
 
