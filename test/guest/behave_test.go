@@ -50,6 +50,9 @@ func TestKillPrivs(t *testing.T) {
 	}
 }
 
+// aCapability is cap_net_raw+ep as setcap puts it into security.capability (Linux include/uapi/linux/capability.h).
+const aCapability = "0x0100000200200000000000000000000000000000"
+
 func checkKillPrivs(b *box, sh share) {
 	for name, change := range map[string]string{
 		"append":    "echo more >> %s",
@@ -65,7 +68,10 @@ func checkKillPrivs(b *box, sh share) {
 			b.t.Fatal(err)
 		}
 		in := sh.guest + "/" + name
-		b.must("stat -c %%A %s", in)
+		if os.Geteuid() == 0 {
+			b.must("setfattr -n security.capability -v %s %s", aCapability, in)
+		}
+		b.must("stat -c %%A %s; getfattr -m . %[1]s", in)
 		b.must("setpriv --reuid=1000 --regid=1000 --clear-groups sh -c '"+change+"'", in)
 		st, err := os.Stat(path)
 		if err != nil {
@@ -76,6 +82,12 @@ func checkKillPrivs(b *box, sh share) {
 		}
 		if got := b.must("stat -c %%a %s", in); got != "777\n" {
 			b.t.Errorf("%s: mode %q in the guest", name, got)
+		}
+		if _, err := unix.Lgetxattr(path, "security.capability", nil); err != unix.ENODATA {
+			b.t.Errorf("%s: a capability on the host: %v", name, err)
+		}
+		if got := b.must("getfattr -m . %s", in); got != "" {
+			b.t.Errorf("%s: in the guest it has %s", name, got)
 		}
 	}
 }

@@ -115,6 +115,19 @@ func OpenBundle(b debs.Bundle, say func(format string, a ...any)) (string, error
 	return debs.Open(cache, b, say)
 }
 
+// Trees returns the directories of a kind's QEMU with its libraries and of its kernel with its modules,
+// fetching them if needed.
+func Trees(k Kind, say func(format string, a ...any)) (qemu, kernel string, err error) {
+	m, ok := machines[k]
+	if !ok || k.IsUML() {
+		return "", "", fmt.Errorf("%q is no kind of guest with a kernel of its own", k)
+	}
+	if qemu, err = OpenBundle(m.program, say); err == nil {
+		kernel, err = OpenBundle(m.kernel, say)
+	}
+	return qemu, kernel, err
+}
+
 func openOnce(cache string, b debs.Bundle, say func(string, ...any)) (string, error) {
 	if dir := opened[b.Name]; dir != "" {
 		return dir, nil

@@ -25,6 +25,7 @@ type Bundle struct {
 	Suites   []string // Debian suites to take packages from; the last one wins
 	Packages []string // package names
 	Prefix   string   // unpack only packages whose names start so
+	Keep     bool     // keep the package files as well, in ArchivesDir of the tree
 	// Finish, when set, completes the unpacked directory before it is sealed.
 	Finish func(dir string) error
 }
@@ -37,6 +38,9 @@ type manifest struct {
 
 // ManifestName is the file of a tree that lists its packages and its files with their hashes.
 const ManifestName = "MANIFEST.json"
+
+// ArchivesDir is where a tree has the package files that it is made of, if its bundle keeps them.
+const ArchivesDir = "var/cache/apt/archives"
 
 // ErrDamaged says that a tree in the cache is not what was unpacked.
 var ErrDamaged = errors.New("the cached tree is damaged")
@@ -79,6 +83,11 @@ func fetch(cache, dir string, b Bundle, say func(string, ...any)) error {
 	if err := unpack(root, files); err != nil {
 		return err
 	}
+	if b.Keep {
+		if err := keep(root, files); err != nil {
+			return err
+		}
+	}
 	if b.Finish != nil {
 		if err := b.Finish(root); err != nil {
 			return err
@@ -103,6 +112,20 @@ func unpack(root string, files []string) error {
 		cmd := exec.Command("bash", "-o", "pipefail", "-c", sh, "unpack", f, root)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("unpack %s: %w\n%s", filepath.Base(f), err, out)
+		}
+	}
+	return nil
+}
+
+// keep links the package files into root.
+func keep(root string, files []string) error {
+	dir := filepath.Join(root, ArchivesDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.Link(f, filepath.Join(dir, filepath.Base(f))); err != nil {
+			return err
 		}
 	}
 	return nil

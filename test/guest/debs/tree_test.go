@@ -70,3 +70,26 @@ func TestOpenCached(t *testing.T) {
 		t.Errorf("got %q, %v", dir, err)
 	}
 }
+
+// TestKeep: a tree that keeps its package files has them whole, and they are sealed with it.
+func TestKeep(t *testing.T) {
+	work := t.TempDir()
+	root, deb := filepath.Join(work, "tree"), filepath.Join(work, "a_1.deb")
+	if err := errors.Join(os.Mkdir(root, 0o755), os.WriteFile(deb, []byte("package a"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(work, "trees", "x")
+	if err := errors.Join(keep(root, []string{deb}), seal(root, dir, []string{deb}), check(dir)); err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(dir, ArchivesDir, "a_1.deb")
+	if text, err := os.ReadFile(kept); err != nil || string(text) != "package a" {
+		t.Errorf("kept is %q, %v", text, err)
+	}
+	if err := os.Remove(kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(dir); !errors.Is(err, ErrDamaged) {
+		t.Errorf("without it the tree is sound: %v", err)
+	}
+}
