@@ -4,6 +4,7 @@ package libvirt
 
 import (
 	"context"
+	_ "embed"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,44 +20,49 @@ import (
 // patience is how long libvirt and the guest may take; it passes only in failures.
 const patience = 3 * time.Minute
 
-// libvirt9 is libvirt 9.0 with QEMU 7.2 and Linux 6.1.
-var libvirt9 = debs.Bundle{
-	Name: "libvirt-9", Suites: []string{"bookworm"},
-	Packages: []string{"libvirt-daemon", "libvirt-clients", "qemu-system-x86", "linux-image-cloud-amd64", "busybox-static"},
+// The two versions of libvirt of Debian 12: 9.0, and 11.3 of its backports.
+var (
+	packages  = []string{"libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "busybox-static"}
+	libvirt9  = debs.Bundle{Name: "libvirt-9.0", Suites: []string{"bookworm"}, Packages: packages}
+	libvirt11 = debs.Bundle{Name: "libvirt-11.3", Suites: []string{"bookworm", "bookworm-backports"}, Packages: packages}
+)
+
+// user is who runs a session, in the namespaces and on the host.
+const user = 1000
+
+// enclose.sh puts a system together and runs inside.sh in it, in a mount and PID namespace of its own.
+//
+//go:embed enclose.sh
+var enclose string
+
+// TestLibvirtStartsTheDaemon has libvirt run a domain with QEMU 10 and Linux 6.12, by emulation.
+func TestLibvirtStartsTheDaemon(t *testing.T) {
+	tests := []struct {
+		name    string
+		libvirt debs.Bundle
+		mode    string // of the URI: system, with a daemon that root has started, or session, with a user's own
+	}{{"9.0-system", libvirt9, "system"}}
+	if os.Getenv("VIRTIOFSD_GO_FULL") == "1" {
+		tests = append(tests, []struct {
+			name    string
+			libvirt debs.Bundle
+			mode    string
+		}{{"11.3-system", libvirt11, "system"}, {"11.3-session", libvirt11, "session"}}...)
+	}
+	qemu, kernel, err := guest.Trees(guest.QEMU10, t.Logf)
+	must(t, err)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			libvirt, err := guest.OpenBundle(tt.libvirt, t.Logf)
+			must(t, err)
+			startDomain(t, qemu+":"+kernel+":"+libvirt, tt.mode)
+		})
+	}
 }
 
-// enclose is run in a mount and PID namespace of its own: it lays a writable layer over the tree $1,
-// makes what a system has, and runs inside.sh there. The layer is in memory and goes with it.
-const enclose = `set -e
-mount -t tmpfs layer "$2/mnt"
-mkdir "$2/mnt/upper" "$2/mnt/work" "$2/mnt/root"
-root=$2/mnt/root
-mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/mnt/upper,workdir=$2/mnt/work" "$root"
-for d in proc sys dev run tmp etc/libvirt work var/log/libvirt/qemu var/lib/libvirt/qemu var/cache/libvirt/qemu; do mkdir -p "$root/$d"; done
-[ -e "$root/var/run" ] || ln -s /run "$root/var/run"
-mount -t proc proc "$root/proc"
-mount --rbind /sys "$root/sys"
-mount --rbind /dev "$root/dev"
-mount -t tmpfs run "$root/run"
-mount --bind "$2/work" "$root/work"
-printf 'root:x:0:0:root:/root:/bin/sh\nlibvirt-qemu:x:64055:36::/:/bin/sh\n' >"$root/etc/passwd"
-printf 'root:x:0:\nkvm:x:36:\nlibvirt:x:37:\nlibvirt-qemu:x:64055:\n' >"$root/etc/group"
-cat >"$root/etc/libvirt/qemu.conf" <<END
-security_driver = "none"
-user = "root"
-group = "root"
-remember_owner = 0
-namespaces = []
-cgroup_controllers = []
-stdio_handler = "file"
-END
-exec chroot "$root" /bin/busybox sh /work/inside.sh`
-
-func TestLibvirtStartsTheDaemon(t *testing.T) {
-	tree, err := guest.OpenBundle(libvirt9, t.Logf)
-	if err != nil {
-		t.Fatal(err)
-	}
+// startDomain has libvirt start a domain whose guest copies a file of the share and ends.
+func startDomain(t *testing.T, trees, mode string) {
+	t.Helper()
 	dir := t.TempDir()
 	work := filepath.Join(dir, "work")
 	for _, d := range []string{"mnt", "work", "work/share"} {
@@ -74,10 +80,14 @@ func TestLibvirtStartsTheDaemon(t *testing.T) {
 	}
 	const greeting = "hello by libvirt\n"
 	must(t, os.WriteFile(filepath.Join(work, "share/greeting"), []byte(greeting), 0o644))
+	if mode == "session" {
+		must(t, os.Chown(work, user, user))
+		must(t, os.Chown(filepath.Join(work, "share"), user, user))
+	}
 
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enclose, "sh", tree, dir)
+	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enclose, "sh", trees, dir, mode)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
