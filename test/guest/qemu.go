@@ -13,8 +13,10 @@ import (
 const AccelEnv = "VIRTIOFSD_GO_ACCEL"
 
 // kernelLine is the kernel's command line. tsc and the like are left alone: a guest should be
-// an ordinary one. Console output is slow, so only warnings and worse are printed.
-const kernelLine = "console=ttyS0 loglevel=5 mitigations=off panic=0 random.trust_cpu=on"
+// an ordinary one, but for no_timer_check: on a busy host an emulated timer may not tick while the
+// kernel tests it, and then it panics. Console output is slow, so only warnings and worse are
+// printed.
+const kernelLine = "console=ttyS0 loglevel=5 mitigations=off panic=0 random.trust_cpu=on no_timer_check"
 
 // qemuArgs returns the command that runs QEMU with spec's devices. Descriptor 3 is the agent's
 // line and 4 the monitor.
