@@ -201,6 +201,13 @@ func (c policyCase) checkLate(t *testing.T, written, synced string) {
 	}
 }
 
+// triesAgain tells whether a page that the host has refused may come again: the guest's kernel may
+// begin to write a page back between the fault of a store and the store, which makes the page dirty
+// anew. A host that refuses one call only takes it then, and msync(2) still tells of the error.
+func (c policyCase) triesAgain() bool {
+	return c.writer == mapped && !c.host.full && c.host.spot == span{}
+}
+
 // checkBytes checks the host's bytes where nobody was told which of them it has taken: each is an
 // old one or a new one, none that it refuses is new, and it does not have all.
 func (c policyCase) checkBytes(t *testing.T, old, host []byte) {
@@ -222,7 +229,7 @@ func (c policyCase) checkBytes(t *testing.T, old, host []byte) {
 			refused++
 		}
 	}
-	if refused == 0 && int64(len(host)) >= c.shape.write.end {
+	if refused == 0 && int64(len(host)) >= c.shape.write.end && !c.triesAgain() {
 		t.Errorf("%v: the host has refused nothing: %s", c, pattern.Describe(host))
 	}
 }
