@@ -79,11 +79,16 @@ var commandLines = []struct{ args, rust, ours string }{
 	{args: "{all} --uid-map :0:1:1:", rust: "1", ours: "2"},
 	{args: "{all} --migration-mode file-handles --migration-verify-handles", rust: "1", ours: "2"},
 	{args: "{all} --migration-mode file-handles --migration-confirm-paths", rust: "1", ours: "2"},
+	{args: "{all} --translate-uid map:0:1000:10 --translate-uid map:5:2000:10", rust: "1", ours: "2"},
+	{args: "{all} --translate-uid guest:0:4294967295:1", rust: serves, ours: "2"},
+	{args: "{all} --translate-uid guest:+0:1:1", rust: serves, ours: "2"},
+	{args: "{all} --translate-uid guest:1:0:4294967295", rust: "1", ours: serves},
 	// It says that it waits, and then that it cannot.
 	{args: "--shared-dir {dir} --fd 77 --sandbox none --seccomp none", rust: serves, ours: "1"},
 	// What works here.
 	{args: "{all} --modcaps=-dac_read_search", rust: "1", ours: serves},
 	{args: "{all} --translate-uid map:0:1000:1 --posix-acl", rust: "1", ours: serves},
+	{args: "{all} --xattrmap :ok:all:user.:user.:", rust: "101", ours: serves},
 	{args: "{all} -o posix_lock,flock", rust: "2", ours: serves},
 	{args: "{all} -o sandbox=none", rust: "2", ours: serves},
 	// Ways to write it that are as clear.
