@@ -17,6 +17,9 @@ type dirPosition struct {
 	mu   sync.Mutex
 	off  uint64
 	lost bool // the fd stands somewhere else
+
+	// Of the entries read lately: how many, and their bytes on the host and in replies.
+	entries, host, guest int
 }
 
 // listing is one READDIR or READDIRPLUS.
@@ -74,14 +77,11 @@ func (fs *FS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryLi
 // fill reads entries until the guest's buffer is full or the directory ends.
 func (l *listing) fill(buf []byte) error {
 	for {
-		// No more is read from the host than the guest's buffer takes, so the fd stands where
-		// the guest goes on. On the host an entry is at least 24 bytes; it becomes at most 4/3
-		// of its size, or 20/3 with attributes.
-		want := (l.size - len(l.out.Bytes())) * 3 / 4
-		if l.plus {
-			want /= 5
+		want := l.want()
+		if want == 0 {
+			return nil
 		}
-		n, err := sys.Getdents(l.h.fd, buf[:max(min(want, len(buf)), 1)])
+		n, err := sys.Getdents(l.h.fd, buf[:min(want, len(buf))])
 		if err == unix.EINVAL && len(l.out.Bytes()) == 0 {
 			n, err = sys.Getdents(l.h.fd, buf) // a long name: it may fit the guest's buffer nevertheless
 		} else if err != nil && len(l.out.Bytes()) > 0 {
@@ -102,18 +102,51 @@ func (l *listing) fill(buf []byte) error {
 	}
 }
 
+// Sizes in bytes of an entry with the shortest names: struct linux_dirent64, struct fuse_dirent and
+// struct fuse_direntplus, all in units of 8.
+const (
+	leastHost  = 24
+	leastGuest = 32
+	leastPlus  = 160
+)
+
+// want is how many bytes to read from the host: no more than the guest's buffer takes, as far as one can
+// know, so that the fd stands where the guest goes on. Entries are taken to be like those before them, an
+// eighth less of them than would fit, or as short as can be, which most of all grow on their way. 0: the
+// guest's buffer is full.
+func (l *listing) want() int {
+	d, left := &l.h.dir, l.size-len(l.out.Bytes())
+	least := leastGuest
+	if l.plus {
+		least = leastPlus
+	}
+	switch fit := left * d.entries / max(d.guest, 1); {
+	case fit > 0:
+		return ((fit-fit/8)*d.host/d.entries + 7) &^ 7 // as all entries are
+	case d.entries == 0 && left >= least || len(l.out.Bytes()) == 0:
+		return max(left*leastHost/least, 1)
+	}
+	return 0
+}
+
 // addAll passes entries on and tells whether all found room.
 func (l *listing) addAll(entries []byte) bool {
 	var e sys.Dirent
+	d := &l.h.dir
 	for {
 		rest, ok := e.Next(entries)
 		if !ok {
 			return true
 		}
+		before := len(l.out.Bytes())
 		if !l.add(&e) {
 			return false
 		}
-		l.h.dir.off = e.Off
+		d.off = e.Off
+		d.entries, d.host, d.guest = d.entries+1, d.host+len(entries)-len(rest), d.guest+len(l.out.Bytes())-before
+		if d.entries == 512 { // names may be longer further on
+			d.entries, d.host, d.guest = d.entries/2, d.host/2, d.guest/2
+		}
 		entries = rest
 	}
 }
@@ -131,10 +164,24 @@ func (l *listing) add(e *sys.Dirent) bool {
 	if entry == nil {
 		return false
 	}
-	if checkName(name) == nil && l.fs.lookup(l.dir, name, entry) == nil {
+	if checkName(name) == nil && l.lookup(name, e.Ino, entry) == nil {
 		l.out.FixMode(entry.Mode)
 	}
 	return true
+}
+
+// lookup is FS.lookup for an entry with this inode number.
+func (l *listing) lookup(name string, ino uint64, out *fuse.EntryOut) error {
+	i := l.dir.Identity()
+	i.Ino = ino
+	if n, ok := l.fs.nodes.ExpectInode(i); ok {
+		defer n.Release()
+		if done, err := l.fs.lookupKnown(n, l.dir, name, out); done {
+			l.fs.nodes.Note(l.dir, name, n.ID()) // if not, the name leads to nothing
+			return err
+		}
+	}
+	return l.fs.lookupNew(l.dir, name, out)
 }
 
 // seek brings the directory's fd to an offset that the guest had from an entry.

@@ -49,6 +49,37 @@ func (fs *FS) directory(id uint64, name string) (inodes.Node, error) {
 
 // lookup counts one lookup of name in dir and describes the file.
 func (fs *FS) lookup(dir inodes.Node, name string, out *fuse.EntryOut) error {
+	if n, ok := fs.nodes.Expect(dir, name); ok {
+		defer n.Release()
+		if done, err := fs.lookupKnown(n, dir, name, out); done {
+			return err
+		}
+	}
+	return fs.lookupNew(dir, name, out)
+}
+
+// lookupKnown is lookup of a name that is expected to be that of a pinned node. Not done: it is not.
+func (fs *FS) lookupKnown(n, dir inodes.Node, name string, out *fuse.EntryOut) (done bool, err error) {
+	s := seen{taken: fs.pages.Now()}
+	if err := sys.StatxIn(dir.FD(), name, statMask, &s.Statx_t); err != nil {
+		return true, err
+	}
+	i := identity(&s.Statx_t)
+	known := name
+	if !fs.host.named(i.Mnt) {
+		known = ""
+	}
+	if !n.Is(i) || !n.Again(dir, known) {
+		return false, nil
+	}
+	flags := fs.crossed(dir, i, n.FD())
+	fs.describe(uint64(n.ID()), &s, out)
+	out.Attr.Flags = flags
+	return true, nil
+}
+
+// lookupNew is lookup of a name whose file is not known.
+func (fs *FS) lookupNew(dir inodes.Node, name string, out *fuse.EntryOut) error {
 	fd, err := fs.withFDs(func() (int, error) {
 		return sys.OpenIn(dir.FD(), name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	})
@@ -67,14 +98,16 @@ func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) er
 		return err
 	}
 	i := identity(&s.Statx_t)
+	known := name
 	if !fs.host.named(i.Mnt) {
-		name = ""
+		known = ""
 	}
 	flags := fs.crossed(dir, i, fd)
-	id, err := fs.nodes.Insert(i, fd, dir, name)
+	id, err := fs.nodes.Insert(i, fd, dir, known)
 	if err != nil {
 		return err
 	}
+	fs.nodes.Note(dir, name, id)
 	fs.describe(uint64(id), &s, out)
 	out.Attr.Flags = flags
 	return nil

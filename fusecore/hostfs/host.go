@@ -129,6 +129,9 @@ func identity(st *unix.Statx_t) inodes.Identity {
 // Freeze implements inodes.Host.
 func (h *host) Freeze(fd int, c inodes.Cold, parent int, buf []byte) ([]byte, int64, bool) {
 	var st unix.Statx_t
+	if c.Forgotten && !h.named(c.Mnt) {
+		return h.freezeForgotten(fd, c, buf)
+	}
 	if statFD(fd, &st) != nil {
 		return nil, 0, false
 	}
@@ -144,6 +147,15 @@ func (h *host) Freeze(fd int, c inodes.Cold, parent int, buf []byte) ([]byte, in
 	}
 	handle, err := appendHandle(buf, fd)
 	return handle, now.Birth, err == nil
+}
+
+// freezeForgotten is Freeze for a file that may be gone: its handle will say so when it is asked for.
+func (h *host) freezeForgotten(fd int, c inodes.Cold, buf []byte) ([]byte, int64, bool) {
+	if len(c.Handle) > 0 {
+		return nil, c.Birth, true
+	}
+	handle, err := appendHandle(buf, fd)
+	return handle, c.Birth, err == nil
 }
 
 // Thaw implements inodes.Host.

@@ -69,6 +69,7 @@ func (fs *FS) remove(cancel <-chan struct{}, op string, id uint64, name string, 
 		return status(err)
 	}
 	file.Unnamed(dir, name)
+	fs.nodes.Cut(dir, name)
 	return fuse.OK
 }
 
@@ -102,6 +103,7 @@ func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName
 	} else {
 		other.Unnamed(to, newName)
 	}
+	fs.nodes.Cut(to, newName)
 	moved.Renamed(to, newName)
 	return fuse.OK
 }

@@ -26,8 +26,11 @@ type Host interface {
 // Cold is a file that is known by name, or, if that is empty, by handle.
 type Cold struct {
 	Identity
-	Name   []byte // valid during the call, as is Handle
-	Handle []byte
+	// Forgotten: the guest knows the file no more, and has removed no name of it. If it is gone all
+	// the same, nothing is lost with its fd.
+	Forgotten bool
+	Name      []byte // valid during the call, as is Handle
+	Handle    []byte
 }
 
 // coldBuf holds a copy of a record's name or handle, and a new handle, during Freeze and Thaw.
@@ -53,6 +56,7 @@ func (t *Table) cold(slot uint32, b *coldBuf) (c coldRecord) {
 	s.mu.Lock()
 	c.Identity, c.form, c.parent, c.ref = r.identity(), r.form, r.parent, r.ref
 	c.Birth = r.birth
+	c.Forgotten = r.nlookup == 0 && r.kids == 0 && r.ctl.Load()&bitCut == 0
 	blob := b.blob[:copy(b.blob[:], t.arena.get(r.ref))]
 	s.mu.Unlock()
 	switch c.form {
@@ -178,7 +182,7 @@ func (t *Table) chill(slot uint32, c coldRecord, ref uint32, birth int64) bool {
 	s, _ := t.shardOf(slot)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !r.isAs(c) {
+	if !r.isAs(c) || c.Forgotten && (r.nlookup != 0 || r.ctl.Load()&bitCut != 0) {
 		return false
 	}
 	v := r.ctl.Load()

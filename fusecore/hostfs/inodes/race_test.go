@@ -103,9 +103,12 @@ func (a *actor) run(steps int) {
 
 func (a *actor) lookup() {
 	f, d := a.rnd.IntN(raceFiles), a.rnd.IntN(raceDirs)
-	id := a.w.lookup(a.t, a.dirs[d], fileName(f))
+	id := a.w.lookupKnown(a.t, a.dirs[d], fileName(f))
 	if id == 0 {
-		return
+		if id = a.w.lookup(a.t, a.dirs[d], fileName(f)); id == 0 {
+			return
+		}
+		a.w.note(a.t, a.dirs[d], fileName(f), id)
 	}
 	want := uint64(1000 + f)
 	if a.have[id]++; a.have[id] == 1 {

@@ -11,7 +11,7 @@ import (
 
 // record is one file. It has no pointers; its layout is that of the memory it lives in.
 type record struct {
-	// ctl: bits 0-25 pins, 26-27 marks, 28 fd, 29 recently used, 30 live, 31 forgotten, 32-63 generation.
+	// ctl: bits 0-24 pins, 25 cut, 26-27 marks, 28 fd, 29 recently used, 30 live, 31 forgotten, 32-63 generation.
 	ctl atomic.Uint64
 
 	// Identity but for the birth time: written before the record goes live, constant while it is.
@@ -32,7 +32,8 @@ type record struct {
 }
 
 const (
-	pinMask = 1<<26 - 1
+	pinMask = 1<<25 - 1
+	bitCut  = 1 << 25 // a name of it was removed since it was last looked up
 	bitFD   = 1 << 28
 	bitUsed = 1 << 29
 	bitLive = 1 << 30

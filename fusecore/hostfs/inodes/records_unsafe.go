@@ -4,6 +4,7 @@ package inodes
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +25,22 @@ func mapTable(n uint64) (*Table, error) {
 		_ = unix.Munmap(recs)
 		return nil, err
 	}
+	cells, err := mapShared("virtiofsd-hints", hintCells*4)
+	if err != nil {
+		_ = unix.Munmap(recs)
+		_ = unix.Munmap(blobs)
+		return nil, err
+	}
 	t := &Table{
 		records: unsafe.Slice((*record)(unsafe.Pointer(unsafe.SliceData(recs))), n),
 		seed:    rand.Uint64(),
 		unmap: func() {
 			_ = unix.Munmap(recs)
 			_ = unix.Munmap(blobs)
+			_ = unix.Munmap(cells)
 		},
 	}
+	t.hints.init(unsafe.Slice((*atomic.Uint32)(unsafe.Pointer(unsafe.SliceData(cells))), hintCells))
 	t.arena.init(blobs)
 	return t, nil
 }

@@ -63,6 +63,7 @@ type Table struct {
 	arena   arena
 	clock   clock
 	attic   attic
+	hints   hints
 	shards  [shardCount]shard
 	seed    uint64
 	count   atomic.Int64 // living records
@@ -147,12 +148,8 @@ func (t *Table) Insert(i Identity, fd int, parent Node, name string) (ID, error)
 	} else if !t.warm(slot, fd) {
 		unused = fd
 	}
+	t.counted(slot)
 	r := &t.records[slot]
-	r.ctl.And(^uint64(bitGone))
-	t.clock.unstick(slot) // it may have a name again
-	if r.nlookup++; r.nlookup == 0 {
-		r.nlookup = math.MaxUint64 // saturated: a count that wrapped would free a living file
-	}
 	id := r.id(slot)
 	if n.ref != 0 {
 		if n = r.swapName(n); n.form == formName {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ import (
 func heapTable(host Host, o Options, root Identity, fd int) *Table {
 	t := &Table{records: make([]record, o.MaxInodes+2), seed: 1, unmap: func() {}}
 	t.arena.init(make([]byte, 1<<22))
+	t.hints.init(make([]atomic.Uint32, hintCells))
 	t.start(host, o, root, fd)
 	return t
 }
@@ -33,6 +35,7 @@ type world struct {
 
 	unpinned []Identity // in the order in which Unpin was told
 
+	last   Cold   // of the last Freeze, without its bytes
 	frozen func() // if not nil, called at the end of Freeze
 }
 
@@ -121,6 +124,8 @@ func (w *world) Freeze(fd int, c Cold, parent int, buf []byte) ([]byte, int64, b
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.last = c
+	w.last.Name, w.last.Handle = nil, nil
 	ino := w.inoOf(fd)
 	birth := w.files[ino].Birth
 	if c.Birth = birth; w.files[ino] != c.Identity {
@@ -190,6 +195,40 @@ func (w *world) lookup(t *Table, dir ID, name string) ID {
 		w.t.Errorf("insert %v: %v", i, err)
 	}
 	return id
+}
+
+// lookupKnown is what LOOKUP does first. 0: the name has to be opened.
+func (w *world) lookupKnown(t *Table, dir ID, name string) ID {
+	d, err := t.Get(dir)
+	if err != nil {
+		w.t.Errorf("directory %d: %v", dir, err)
+		return 0
+	}
+	defer d.Release()
+	n, ok := t.Expect(d, name)
+	if !ok {
+		return 0
+	}
+	defer n.Release()
+	w.mu.Lock()
+	i := w.files[w.dirs[w.inoOf(d.FD())][name]]
+	w.mu.Unlock()
+	if !w.named {
+		name = ""
+	}
+	if !n.Is(i) || !n.Again(d, name) {
+		return 0
+	}
+	w.check(n.FD(), i.Ino)
+	return n.ID()
+}
+
+// note is what LOOKUP does last.
+func (w *world) note(t *Table, dir ID, name string, id ID) {
+	if d, err := t.Get(dir); err == nil {
+		t.Note(d, name, id)
+		d.Release()
+	}
 }
 
 func fileName(i int) string { return fmt.Sprint("file", i) }
