@@ -88,7 +88,8 @@ type Loop struct {
 	cfg  Config // for ctlUpdate
 	late error  // for ctlFault: the first one
 
-	broken bool // the loop's
+	broken bool // the loop's, as pace is
+	pace   pace
 }
 
 // Start looks the ring up and begins to serve it with h. What is in the ring is served at once,
@@ -291,6 +292,7 @@ func (l *Loop) drain() error {
 		case c != nil:
 			l.h.Handle(c)
 			q.Returned()
+			l.pace.step()
 		case err == nil:
 			q.Flush()
 			if !q.Rearm() {
