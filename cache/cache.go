@@ -186,6 +186,15 @@ func (c *Cache) Observe(k Key, st Stamp, opened bool) {
 	}
 }
 
+// Blank tells that there are no pages of the file, nor any on their way: all that its reads will find is
+// newer than whatever was seen of the file until now, so that nothing is to be gained from an Observe.
+func (f *File) Blank() bool {
+	m := f.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.pages) == 0 && m.fills == nil && m.changing == 0
+}
+
 // Observe is Cache.Observe for an open file.
 func (f *File) Observe(st Stamp, opened bool) {
 	f.m.mu.Lock()

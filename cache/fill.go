@@ -83,7 +83,7 @@ func (r *read) finish(f *fill, off int64) {
 		} else {
 			m.worth.read(1)
 		}
-		m.pages[n] = frame
+		m.put(n, frame)
 		m.c.pages[frame] = page{at: r.began, valid: uint16(valid)}
 	}
 	m.unlock()

@@ -39,7 +39,7 @@ func (c *Cache) frame(i uint32) []byte {
 
 // newMapping makes a mapping. Called with Cache.table.
 func (c *Cache) newMapping(k Key) *mapping {
-	m := &mapping{c: c, key: k, pages: map[int64]uint32{}, worth: worth{mean: start * meanOf}}
+	m := &mapping{c: c, key: k, worth: worth{mean: start * meanOf}}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.born++

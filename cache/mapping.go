@@ -16,7 +16,7 @@ type mapping struct {
 	listed    bool // in Cache.lost; guarded by Cache.mu
 
 	mu       sync.Mutex       // guards what follows, and the state of the frames in pages
-	pages    map[int64]uint32 // page number to frame
+	pages    map[int64]uint32 // page number to frame; nil until there is one
 	ranges   ranges
 	fills    *fill // under way
 	changing int   // changes under way: requests that hold a range lock
@@ -51,6 +51,14 @@ func (m *mapping) unlock() {
 	if len(freed) > 0 {
 		m.c.free(freed)
 	}
+}
+
+// put enters a page.
+func (m *mapping) put(n int64, i uint32) {
+	if m.pages == nil {
+		m.pages = map[int64]uint32{}
+	}
+	m.pages[n] = i
 }
 
 // detach takes a page out of the table. Readers finish their copy first.

@@ -198,3 +198,31 @@ func TestStampFails(t *testing.T) {
 		t.Error("a clock that is set back makes pages trusted for long")
 	}
 }
+
+// TestBlank: a file is to be looked at by who opens it as soon as there are pages, or they are on their way.
+func TestBlank(t *testing.T) {
+	b := newBench(t, 8, pattern(1, 4*PageSize))
+	b.c.eager = false
+	blank := func(what string, want bool) {
+		t.Helper()
+		if got := b.f.Blank(); got != want {
+			t.Errorf("%s: blank: %v", what, got)
+		}
+	}
+	blank("at first", true)
+	b.h.before = func(op string, _ int64, _ int) (int, error) {
+		if op == "read" {
+			blank("while a page is read", false)
+		}
+		if op == "write" {
+			blank("while a page is written", false)
+		}
+		return -1, nil
+	}
+	_, _ = b.write(PageSize, pattern(2, 10), 0)
+	blank("after a write past the pages", true)
+	b.read(0, PageSize)
+	blank("with a page", false)
+	b.c.DropAll()
+	blank("without it", true)
+}

@@ -349,7 +349,7 @@ func (ch *change) prepareNew(n int64, old uint32, a, b int, now int64) (uint32, 
 		m.freed = append(m.freed, i)
 		return 0, 0
 	}
-	m.pages[n] = i
+	m.put(n, i)
 	c.pages[i] = page{at: now, busy: true}
 	return i, uint16(max(known, b))
 }

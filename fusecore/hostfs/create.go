@@ -173,8 +173,7 @@ func (fs *FS) created(in *fuse.CreateIn, fd int, dir inodes.Node, name string, o
 		return fs.uncreate(out, err)
 	}
 	defer n.Release()
-	var s seen
-	h, err := fs.use(n, fd, in.Flags, &s)
+	h, err := fs.use(n, fd, in.Flags)
 	if err != nil {
 		return fs.uncreate(out, err)
 	}

@@ -13,8 +13,8 @@ import (
 
 // The page cache sees every statx of a file before the guest does, so that a guest that was told of
 // a change never reads older data. Only files that the guest has opened count (inodes.Opened), as it
-// cannot read others: OPEN sets the mark first, then looks itself. So whoever has found a file
-// without the mark has looked before OPEN did.
+// cannot read others: OPEN sets the mark first, then looks itself, if there are pages of the file. So
+// whoever has found a file without the mark has looked before OPEN did, or before the first page came.
 //
 // A file is marked as inodes.Refused when the host has refused bytes of a WRITE, or has lost some as
 // an FSYNC says. Until the guest has forgotten it, its attributes have no lifetime, and it is opened

@@ -51,8 +51,7 @@ func (fs *FS) openNode(cancel <-chan struct{}, n inodes.Node, flags uint32, kill
 	if err != nil {
 		return nil, err
 	}
-	var s seen
-	h, err := fs.use(n, fd, flags, &s)
+	h, err := fs.use(n, fd, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -84,26 +83,32 @@ func (fs *FS) truncateOpen(h *handle, flags uint32) error {
 }
 
 // use makes a handle of fd, which it takes over: the pinned regular file, opened by the guest with
-// flags. s is set to what the file is like, and the page cache has seen it.
-func (fs *FS) use(n inodes.Node, fd int, flags uint32, s *seen) (*handle, error) {
+// flags. The page cache has seen it, if it has pages of it.
+func (fs *FS) use(n inodes.Node, fd int, flags uint32) (*handle, error) {
 	n.Mark(inodes.Opened)
-	if err := fs.look(fd, s); err != nil {
-		_ = sys.Close(fd)
-		return nil, err
-	}
 	direct, err := fs.openDirect(fd, flags)
 	if err != nil {
 		_ = sys.Close(fd)
 		return nil, err
 	}
-	v := fs.host.volumeOf(fd, &s.Statx_t)
-	h := &handle{node: uint64(n.ID()), typ: unix.S_IFREG, fd: fd, host: fs.hostFile(fd, v), key: s.key(), sync: syncFlags(flags)}
+	i := n.Identity()
+	i.Birth = n.Birth()
+	v := fs.host.volumeOf(fd, i.Mnt)
+	h := &handle{node: uint64(n.ID()), typ: unix.S_IFREG, fd: fd, host: fs.hostFile(fd, v), key: key(i), sync: syncFlags(flags)}
 	h.access = fs.hostFlags(flags) & unix.O_ACCMODE
 	how := cache.Handle{Host: h.host, Mode: fs.policy.pages, Untrusted: !v.trusted}
 	h.file = fs.pages.Open(h.key, how)
 	if direct >= 0 {
 		how.Host = fs.hostFile(direct, v)
 		h.direct = &directFile{host: how.Host.(hostFile), File: fs.pages.Open(h.key, how)}
+	}
+	if h.file.Blank() {
+		return h, nil
+	}
+	var s seen
+	if err := fs.look(fd, &s); err != nil {
+		_ = h.close()
+		return nil, err
 	}
 	h.file.Observe(s.stamp(), fs.policy.pages == cache.ModeAuto)
 	return h, nil

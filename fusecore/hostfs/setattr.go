@@ -130,8 +130,7 @@ func (fs *FS) truncate(cancel <-chan struct{}, t target, size int64) error {
 	if err != nil {
 		return err
 	}
-	var s seen
-	h, err := fs.use(t.node, fd, unix.O_WRONLY, &s)
+	h, err := fs.use(t.node, fd, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}

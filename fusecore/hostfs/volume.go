@@ -23,10 +23,10 @@ func newVolume(fsType int64) *volume {
 	return &volume{trusted: cache.Trusted(fsType), memory: fsType == unix.TMPFS_MAGIC || fsType == unix.RAMFS_MAGIC}
 }
 
-// volumeOf is that of the file that fd, with attributes st, refers to. Mounts below the share are asked
+// volumeOf is that of the file that fd, on mount mnt, refers to. Mounts below the share are asked
 // each time, as they can change.
-func (h *host) volumeOf(fd int, st *unix.Statx_t) *volume {
-	if st.Mnt_id == h.mnt {
+func (h *host) volumeOf(fd int, mnt uint64) *volume {
+	if mnt == h.mnt {
 		return h.volume
 	}
 	var fs unix.Statfs_t
