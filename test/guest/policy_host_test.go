@@ -85,7 +85,7 @@ func fill(t *testing.T, name string, room int) {
 		if !errors.Is(err, unix.ENOSPC) {
 			t.Fatal(err)
 		}
-		if err := f.Sync(); err != nil {
+		if err := unix.Syncfs(int(f.Fd())); err != nil { // others' bytes may not have their place yet
 			t.Fatal(err)
 		}
 	}
