@@ -8,7 +8,8 @@ import (
 )
 
 // inflight knows every request that is inside the file system, so that it can cancel them and
-// wait for them. Requests are spread over shards so that queues do not meet on one lock.
+// wait for them, and those on their way there from the loop to another goroutine, which an INTERRUPT
+// must find, too. Requests are spread over shards so that queues do not meet on one lock.
 type inflight struct {
 	last   atomic.Uint32 // shard number given last
 	hurry  atomic.Int32  // above 0: who enters is cancelled at once
@@ -19,15 +20,19 @@ type inflight struct {
 // inflightShard is a part of the requests.
 type inflightShard struct {
 	mu    sync.Mutex
-	empty sync.Cond // with mu: first became nil
-	first *Request  // linked by Request.flight; guarded by mu
-	_     [64]byte  // the next shard's lock is on another cache line
+	empty sync.Cond // with mu: inside became 0
+	// Guarded by mu.
+	first  *Request // linked by Request.flight
+	inside int      // requests that are linked and not on their way
+
+	_ [64]byte // the next shard's lock is on another cache line
 }
 
 // flight is inflight's part of a Request. All but home and cancel is guarded by the shard's
-// lock.
+// lock; onWay is written by the request's goroutine alone, which reads it without.
 type flight struct {
 	home       uint32 // number of the shard plus one, 0: none yet; belongs to the request's goroutine
+	onWay      bool   // linked, but not inside yet
 	next, prev *Request
 	unique     uint64
 	waits      bool // may wait for others
@@ -53,6 +58,29 @@ func (g *inflight) shard(r *Request) *inflightShard {
 	return &g.shards[r.flight.home-1]
 }
 
+// start takes in r, which is on its way to another goroutine: it must enter or turn back.
+func (g *inflight) start(r *Request, unique uint64) {
+	s := g.shard(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !r.flight.onWay { // else its last one never arrived
+		s.link(r)
+	}
+	r.flight.unique, r.flight.onWay, r.flight.asked = unique, true, false
+}
+
+// turnBack takes r out if it is still on its way.
+func (g *inflight) turnBack(r *Request) {
+	if !r.flight.onWay {
+		return
+	}
+	s := g.shard(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.flight.onWay = false
+	s.unlink(r)
+}
+
 // enter takes r in; it must leave again.
 func (g *inflight) enter(r *Request, unique uint64) {
 	s := g.shard(r)
@@ -62,16 +90,42 @@ func (g *inflight) enter(r *Request, unique uint64) {
 	if f.cancel == nil || f.cancelled {
 		f.cancel, f.cancelled = make(chan struct{}), false
 	}
-	f.unique, f.waits, f.asked = unique, r.WaitsForOthers(), false
+	if f.onWay {
+		f.onWay = false
+	} else {
+		f.asked = false
+		s.link(r)
+	}
+	s.inside++
+	f.unique, f.waits = unique, r.WaitsForOthers()
+	// Whoever sets one of these cancels those that are linked after that, so one of us sees the other.
+	if f.asked || g.hurry.Load() > 0 || g.rush.Load() > 0 && f.waits {
+		f.interrupt()
+	}
+}
+
+// link puts r first. mu is held.
+func (s *inflightShard) link(r *Request) {
+	f := &r.flight
 	f.next, f.prev = s.first, nil
 	if f.next != nil {
 		f.next.flight.prev = r
 	}
 	s.first = r
-	// Whoever sets one of these cancels those that are linked after that, so one of us sees the other.
-	if g.hurry.Load() > 0 || g.rush.Load() > 0 && f.waits {
-		f.interrupt()
+}
+
+// unlink takes r out of the list. mu is held.
+func (s *inflightShard) unlink(r *Request) {
+	f := &r.flight
+	if f.next != nil {
+		f.next.flight.prev = f.prev
 	}
+	if f.prev != nil {
+		f.prev.flight.next = f.next
+	} else {
+		s.first = f.next
+	}
+	f.next, f.prev = nil, nil
 }
 
 // interrupt closes cancel. The shard's lock is held.
@@ -87,17 +141,8 @@ func (g *inflight) leave(r *Request) {
 	s := g.shard(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := &r.flight
-	if f.next != nil {
-		f.next.flight.prev = f.prev
-	}
-	if f.prev != nil {
-		f.prev.flight.next = f.next
-	} else {
-		s.first = f.next
-	}
-	f.next, f.prev = nil, nil
-	if s.first == nil {
+	s.unlink(r)
+	if s.inside--; s.inside == 0 {
 		s.empty.Broadcast()
 	}
 }
@@ -124,7 +169,7 @@ func (g *inflight) drain(wait bool) bool {
 func (s *inflightShard) drain(wait bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.first != nil {
+	for s.inside > 0 {
 		if !wait {
 			return false
 		}
@@ -143,31 +188,35 @@ func (g *inflight) cancelWaits() {
 	g.cancel(func(f *flight) bool { return f.waits })
 }
 
-// cancelUnique interrupts the requests with this unique id and reports whether there were any.
-func (g *inflight) cancelUnique(unique uint64) bool {
-	return g.cancel(func(f *flight) bool {
-		f.asked = f.asked || f.unique == unique
-		return f.unique == unique
-	})
-}
-
-func (g *inflight) cancel(match func(*flight) bool) (found bool) {
+// cancelUnique interrupts the requests with this unique id, those on their way as soon as they are
+// inside, and reports whether there were any.
+func (g *inflight) cancelUnique(unique uint64) (found bool) {
 	for i := range g.shards {
-		if g.shards[i].cancel(match) {
-			found = true
+		s := &g.shards[i]
+		s.mu.Lock()
+		for r := s.first; r != nil; r = r.flight.next {
+			if f := &r.flight; f.unique == unique {
+				found, f.asked = true, true
+				if !f.onWay {
+					f.interrupt()
+				}
+			}
 		}
+		s.mu.Unlock()
 	}
 	return found
 }
 
-func (s *inflightShard) cancel(match func(*flight) bool) (found bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for r := s.first; r != nil; r = r.flight.next {
-		if match(&r.flight) {
-			found = true
-			r.flight.interrupt()
+// cancel interrupts those inside that match.
+func (g *inflight) cancel(match func(*flight) bool) {
+	for i := range g.shards {
+		s := &g.shards[i]
+		s.mu.Lock()
+		for r := s.first; r != nil; r = r.flight.next {
+			if f := &r.flight; !f.onWay && match(f) {
+				f.interrupt()
+			}
 		}
+		s.mu.Unlock()
 	}
-	return found
 }

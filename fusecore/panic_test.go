@@ -72,18 +72,25 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// TestMemoryFault: a fault in guest memory passes through Handle, wherever it happens, and the
-// session goes on.
-func TestMemoryFault(t *testing.T) {
+// unreadable is a page of memory that cannot be read until the test ends.
+func unreadable(t *testing.T) []byte {
+	t.Helper()
 	gone, err := unix.Mmap(-1, 0, 4096, unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := unix.Munmap(gone); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return gone
+}
+
+// TestMemoryFault: a fault in guest memory passes through Handle, wherever it happens, and the
+// session goes on.
+func TestMemoryFault(t *testing.T) {
+	gone := unreadable(t)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tt := newTester(t, panicFS{RawFileSystem: fuse.NewDefaultRawFileSystem()}, Options{})
 	tt.init()

@@ -87,16 +87,23 @@ func NewSession(fs fuse.RawFileSystem, o Options) *Session {
 
 // Handle carries out r and returns the length of its reply in bytes, 0 for requests that have
 // none. With inline set it does not block: a request that might returns again=true, nothing of
-// it done, and the caller hands it to Handle without inline on a goroutine that may block.
+// it done, and the caller hands it to Handle without inline on a goroutine that may block, or to
+// Refuse. An INTERRUPT finds it in between, too.
 //
 // A memory fault in r's ranges is a panic, see the package comment; r can be used again.
 func (s *Session) Handle(r *Request, inline bool) (written int, again bool) {
+	if r.flight.onWay {
+		defer s.inflight.turnBack(r) // unless it gets as far as the file system
+	}
 	if !r.start(inline) {
 		return 0, false
 	}
 	st := s.handle(r)
 	if r.again {
 		r.dropRanges()
+		if !r.op.control {
+			s.inflight.start(r, r.header().Unique)
+		}
 		return 0, true
 	}
 	if s.log.Core().Enabled(zap.DebugLevel) {
@@ -108,7 +115,10 @@ func (s *Session) Handle(r *Request, inline bool) (written int, again bool) {
 
 // Refuse answers a request for which Handle has returned again=true with an error, and returns the
 // length of the reply. It does not block.
-func (s *Session) Refuse(r *Request, st fuse.Status) (written int) { return r.finish(st) }
+func (s *Session) Refuse(r *Request, st fuse.Status) (written int) {
+	s.inflight.turnBack(r)
+	return r.finish(st)
+}
 
 // handle is Handle without the reply.
 func (s *Session) handle(r *Request) fuse.Status {
