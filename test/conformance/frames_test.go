@@ -52,64 +52,7 @@ func (g *guest) refused(what string, frame []byte, room ...int) {
 }
 
 // samples are a well-formed request of each operation, with node and handle to be used.
-func samples(node, fh uint64) map[string]frontend.Message {
-	b := func(words ...uint64) []byte {
-		var out []byte
-		for _, w := range words {
-			out = binary.NativeEndian.AppendUint64(out, w)
-		}
-		return out
-	}
-	two := func(lo, hi uint32) uint64 { return uint64(lo) | uint64(hi)<<32 }
-	name := []string{"sample"}
-	return map[string]frontend.Message{
-		"LOOKUP":             {Op: frontend.OpLookup, Node: root, Names: name},
-		"GETATTR":            {Op: frontend.OpGetattr, Node: node, Args: b(0, 0)},
-		"SETATTR":            {Op: frontend.OpSetattr, Node: node, Args: make([]byte, 88)},
-		"READLINK":           {Op: frontend.OpReadlink, Node: node},
-		"SYMLINK":            {Op: frontend.OpSymlink, Node: root, Names: []string{"sample", "target"}},
-		"MKNOD":              {Op: frontend.OpMknod, Node: root, Args: b(two(unix.S_IFREG|0o600, 0), 0), Names: name},
-		"MKDIR":              {Op: frontend.OpMkdir, Node: root, Args: b(two(0o700, 0)), Names: name},
-		"UNLINK":             {Op: frontend.OpUnlink, Node: root, Names: name},
-		"RMDIR":              {Op: frontend.OpRmdir, Node: root, Names: name},
-		"RENAME":             {Op: frontend.OpRename, Node: root, Args: b(root), Names: []string{"sample", "other"}},
-		"RENAME2":            {Op: frontend.OpRename2, Node: root, Args: b(root, 0), Names: []string{"sample", "other"}},
-		"LINK":               {Op: frontend.OpLink, Node: root, Args: b(node), Names: name},
-		"OPEN":               {Op: frontend.OpOpen, Node: node, Args: b(two(unix.O_RDWR, 0))},
-		"READ":               {Op: frontend.OpRead, Node: node, Args: b(fh, 0, two(roomy, 0), 0, 0)},
-		"WRITE":              {Op: frontend.OpWrite, Node: node, Args: b(fh, 0, two(4, 0), 0, 0), Data: []byte("data")},
-		"STATFS":             {Op: frontend.OpStatfs, Node: root},
-		"RELEASE":            {Op: frontend.OpRelease, Node: node, Args: b(1<<40, 0, 0)},
-		"FSYNC":              {Op: frontend.OpFsync, Node: node, Args: b(fh, 0)},
-		"SETXATTR":           {Op: frontend.OpSetxattr, Node: node, Args: b(two(1, 0)), Names: []string{"user.x"}, Data: []byte("v")},
-		"GETXATTR":           {Op: frontend.OpGetxattr, Node: node, Args: b(two(100, 0)), Names: []string{"user.x"}},
-		"LISTXATTR":          {Op: frontend.OpListxattr, Node: node, Args: b(two(100, 0))},
-		"REMOVEXATTR":        {Op: frontend.OpRemovexattr, Node: node, Names: []string{"user.x"}},
-		"FLUSH":              {Op: frontend.OpFlush, Node: node, Args: b(fh, 0, 0)},
-		"OPENDIR":            {Op: frontend.OpOpendir, Node: root, Args: b(0)},
-		"READDIR":            {Op: frontend.OpReaddir, Node: root, Args: b(fh, 0, two(roomy, 0), 0, 0)},
-		"READDIRPLUS":        {Op: frontend.OpReaddirplus, Node: root, Args: b(fh, 0, two(roomy, 0), 0, 0)},
-		"RELEASEDIR":         {Op: frontend.OpReleasedir, Node: root, Args: b(1<<40, 0, 0)},
-		"FSYNCDIR":           {Op: frontend.OpFsyncdir, Node: root, Args: b(fh, 0)},
-		"GETLK":              {Op: frontend.OpGetlk, Node: node, Args: b(fh, 1, 0, 10, two(unix.F_WRLCK, 1), 0)},
-		"ACCESS":             {Op: frontend.OpAccess, Node: node, Args: b(two(unix.R_OK, 0))},
-		"CREATE":             {Op: frontend.OpCreate, Node: root, Args: b(two(unix.O_RDWR, 0o600), 0), Names: name},
-		"TMPFILE":            {Op: frontend.OpTmpfile, Node: root, Args: b(two(unix.O_TMPFILE|unix.O_RDWR, 0o600), 0), Names: []string{"/"}},
-		"IOCTL":              {Op: frontend.OpIoctl, Node: node, Args: b(fh, two(0, 0x5401), 0, two(8, 8)), Data: make([]byte, 8)},
-		"FALLOCATE":          {Op: frontend.OpFallocate, Node: node, Args: b(fh, 0, 100, 0)},
-		"LSEEK":              {Op: frontend.OpLseek, Node: node, Args: b(fh, 0, two(unix.SEEK_DATA, 0))},
-		"COPY_FILE_RANGE":    {Op: frontend.OpCopyFileRange, Node: node, Args: b(fh, 0, node, fh, 100, 1, 0)},
-		"COPY_FILE_RANGE_64": {Op: frontend.OpCopyFileRange64, Node: node, Args: b(fh, 0, node, fh, 100, 1, 0)},
-		"SYNCFS":             {Op: frontend.OpSyncfs, Node: root, Args: b(0)},
-		"STATX":              {Op: frontend.OpStatx, Node: node, Args: b(0, 0, two(0, unix.STATX_BASIC_STATS))},
-		"INTERRUPT":          {Op: frontend.OpInterrupt, Args: b(99)},
-		"FORGET":             {Op: frontend.OpForget, Node: 1 << 40, Args: b(1)},
-		"BATCH_FORGET":       {Op: frontend.OpBatchForget, Args: b(two(1, 0), 1<<40, 1)},
-		"SETUPMAPPING":       {Op: frontend.OpSetupmapping, Node: node, Args: b(fh, 0, 1<<21, 3, 0)},
-		"REMOVEMAPPING":      {Op: frontend.OpRemovemapping, Args: b(two(1, 0), 0, 1<<21)},
-		"unknown":            {Op: 4000, Node: node, Args: b(1, 2, 3)},
-	}
-}
+func samples(node, fh uint64) map[string]frontend.Message { return frontend.Samples(node, fh, roomy) }
 
 // setLength puts a length into a request's header.
 func setLength(frame []byte, n uint32) []byte {

@@ -3,7 +3,6 @@
 package conformance
 
 import (
-	"encoding/binary"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +25,7 @@ func FuzzRequests(f *testing.F) {
 	dir := f.TempDir()
 	limitFileSize(f)
 	for _, m := range samples(root, 0) {
-		f.Add(seedFrame(m), uint16(roomy))
+		f.Add(m.Bytes(), uint16(roomy))
 	}
 	f.Fuzz(func(t *testing.T, frame []byte, room uint16) {
 		if len(frame) > 64<<10 {
@@ -62,19 +61,4 @@ func limitFileSize(f *testing.F) {
 	f.Cleanup(func() {
 		unix.Setrlimit(unix.RLIMIT_FSIZE, &old)
 	})
-}
-
-// seedFrame is a request without a Client.
-func seedFrame(m frontend.Message) []byte {
-	b := make([]byte, 40)
-	body := append([]byte(nil), m.Args...)
-	for _, n := range m.Names {
-		body = append(append(body, n...), 0)
-	}
-	body = append(body, m.Data...)
-	binary.NativeEndian.PutUint32(b[0:], uint32(len(b)+len(body)))
-	binary.NativeEndian.PutUint32(b[4:], uint32(m.Op))
-	binary.NativeEndian.PutUint64(b[8:], 2)
-	binary.NativeEndian.PutUint64(b[16:], m.Node)
-	return append(b, body...)
 }
