@@ -21,13 +21,15 @@ demo: setup build ## boot a guest that shares files with the host, and show it
 	$(GO) run ./test/guest/demo
 
 .PHONY: test
-test: setup check ## check, then run all tests with the race detector
+test: setup check ## check, then run all tests with the race detector, and five fuzz targets for FUZZTIME
 	$(GO) run ./test/runner
+	FUZZTIME=$(FUZZTIME) test/fuzz some
 
 .PHONY: test-all
 test-all: setup check ## the same with more guests and at full sizes; takes hours
 	VIRTIOFSD_GO_FULL=1 $(GO) run ./test/runner
 	$(GO) run ./test/arm64
+	FUZZTIME=$(FUZZTIME) test/fuzz
 
 .PHONY: check
 check: ## format, vet, staticcheck, the repository's own rules, arm64
