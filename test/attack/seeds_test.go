@@ -185,6 +185,7 @@ func TestSeedsReachTheFiles(t *testing.T) {
 	scene := newScene(t)
 	fd, done := h.serve(h.share(scene.share))
 	v := newVillain(t, fd)
+	v.waits = patience
 	v.run(programSeeds()[slices.Index(requestNames, "READ")])
 	v.leave()
 	h.ended(done)

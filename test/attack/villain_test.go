@@ -44,6 +44,7 @@ type villain struct {
 
 	nodes, handles []uint64 // that the daemon has told of
 	heard          chan struct{}
+	waits          time.Duration // for each reply
 }
 
 // newVillain takes over the VMM's end of a connection.
@@ -61,7 +62,7 @@ func newVillain(t testing.TB, fd int) *villain {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &villain{t: t, conn: conn, fd: fd, file: file, ram: ram, nodes: []uint64{frontend.RootID}, handles: []uint64{0}, heard: make(chan struct{})}
+	v := &villain{t: t, conn: conn, fd: fd, file: file, ram: ram, nodes: []uint64{frontend.RootID}, handles: []uint64{0}, waits: 2 * time.Millisecond, heard: make(chan struct{})}
 	for i := range rings {
 		v.kicks[i], v.calls[i] = newEventfd(t), newEventfd(t)
 	}
@@ -164,7 +165,7 @@ func (v *villain) request(ring int, op frontend.Opcode, frame []byte, room uint3
 	frontend.Desc{Addr: uint64(at + slotSize/2), Len: room, Flags: frontend.DescWrite}.Put(r, head+1)
 	v.sent[ring][n] = op
 	v.offer(ring, uint16(head))
-	for end := time.Now().Add(2 * time.Millisecond); !v.deaf[ring] && v.sent[ring][n] != 0; v.collect(ring) {
+	for end := time.Now().Add(v.waits); !v.deaf[ring] && v.sent[ring][n] != 0; v.collect(ring) {
 		if time.Now().After(end) {
 			v.deaf[ring] = true
 		}
