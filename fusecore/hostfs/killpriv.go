@@ -21,13 +21,15 @@ import (
 // security.capability goes with any write and chown: the host's kernel sees to it, whoever writes. Where
 // Config.XAttrMap keeps it under another name, which means nothing to the host, it is removed here.
 
-// capabilities is the host's name of the guest's security.capability, if it is another one.
+// capabilities is the host's name of the guest's security.capability, if it is another one, under
+// which there can be an attribute.
 func (c *Config) capabilities() string {
 	const name = "security.capability"
-	if prefix, verdict := c.XAttrMap.Client(name); verdict == xattrmap.Pass && prefix != "" {
-		return prefix + name
+	prefix, verdict := c.XAttrMap.Client(name)
+	if verdict != xattrmap.Pass || prefix == "" || len(prefix+name) > nameMax {
+		return ""
 	}
-	return ""
+	return prefix + name
 }
 
 // dropCapabilities removes what the guest takes for capabilities from the regular file that fd refers

@@ -3,9 +3,11 @@
 package hostfs
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -200,6 +202,30 @@ func TestKillRenamedCapabilities(t *testing.T) {
 		}
 		if got := s.hostAttrNamed("f", "user.virtiofs.security.other"); got != "stays" {
 			t.Errorf("after %s another attribute is %q", name, got)
+		}
+	}
+}
+
+// TestNoRoomForCapabilities: where the guest's capabilities would have too long a name on the host there are
+// none, and nothing is in the way of changes; what is no regular file has none either.
+func TestNoRoomForCapabilities(t *testing.T) {
+	for _, prefix := range []string{"user.virtiofs.", "user." + strings.Repeat("p", nameMax)} {
+		for name, change := range changes {
+			s := newShare(t, Config{XAttr: true, XAttrMap: attrMap(t, ":map:security.:"+prefix+":")})
+			s.put("f", "data")
+			node := s.nodeOf("f")
+			s.ok(name, change(s, node, s.openFile(node, unix.O_RDWR), header(node), false))
+		}
+		s := newShare(t, Config{XAttr: true, XAttrMap: attrMap(t, ":map:security.:"+prefix+":")})
+		if err := errors.Join(unix.Mkfifo(s.path("fifo"), 0o600), os.Symlink("x", s.path("link"))); err != nil {
+			t.Fatal(err)
+		}
+		for name, errno := range map[string]unix.Errno{"fifo": unix.EINVAL, "link": unix.EINVAL, ".": unix.EISDIR} {
+			node := uint64(1)
+			if name != "." {
+				node = s.nodeOf(name)
+			}
+			want(t, "truncate of "+name, truncateTo(s, header(node), 0, fuse.FATTR_SIZE, false), errno)
 		}
 	}
 }

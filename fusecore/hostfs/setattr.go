@@ -99,6 +99,9 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 		}
 	}
 	if size, ok := in.GetSize(); ok {
+		if err := mayTruncate(t.typ); err != nil {
+			return err
+		}
 		err := fs.killPrivs(t.fd, in.Valid&fuse.FATTR_KILL_SUIDGID != 0, func() error {
 			return fs.truncate(cancel, t, int64(size))
 		})
@@ -116,14 +119,20 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 	return nil
 }
 
+// mayTruncate tells by its type whether a file has a size to set, as truncate(2) does.
+func mayTruncate(typ uint32) error {
+	switch typ {
+	case unix.S_IFREG:
+		return nil
+	case unix.S_IFDIR:
+		return unix.EISDIR
+	}
+	return unix.EINVAL
+}
+
 // truncate sets the size of a regular file.
 func (fs *FS) truncate(cancel <-chan struct{}, t target, size int64) error {
-	switch {
-	case t.typ == unix.S_IFDIR:
-		return unix.EISDIR
-	case t.typ != unix.S_IFREG:
-		return unix.EINVAL
-	case t.h != nil:
+	if t.h != nil {
 		return t.h.file.Truncate(cancel, size)
 	}
 	fd, err := fs.withFDs(func() (int, error) { return sys.Reopen(fs.host.proc, t.fd, unix.O_WRONLY) })

@@ -164,6 +164,9 @@ func TestXattr(t *testing.T) {
 		if err := Setxattr(proc, path, strings.Repeat("x", 256), nil, 0); err != unix.ERANGE {
 			t.Errorf("long name: %v", err)
 		}
+		if err := Removexattr(proc, path, strings.Repeat("x", 256)); err != unix.ERANGE {
+			t.Errorf("remove a long name: %v", err)
+		}
 	}
 	t.Run("by fd", func(t *testing.T) {
 		try(t)

@@ -32,6 +32,15 @@ func (p *procPath) set(fd int) {
 	copy(p[copy(p[:], procSelfFD):], c[:24])
 }
 
+// setXattr is set for the name of an attribute.
+func (n *cname) setXattr(name string) error {
+	err := n.set(name)
+	if err == unix.ENAMETOOLONG {
+		return unix.ERANGE // what Linux says of a long one (fs/xattr.c)
+	}
+	return err
+}
+
 // Getxattr reads attribute name of the file that fd refers to (an O_PATH fd will do) into dest and
 // returns its size; with an empty dest the size only. proc is an fd of /proc/self/fd.
 func Getxattr(proc, fd int, name string, dest []byte) (int, error) {
@@ -46,10 +55,7 @@ func Setxattr(proc, fd int, name string, value []byte, flags uint32) error {
 
 func xattr(trapAt, trapPath uintptr, proc, fd int, name string, data []byte, flags uint32) (int, error) {
 	var n, c cname
-	if err := n.set(name); err != nil {
-		if err == unix.ENAMETOOLONG {
-			err = unix.ERANGE // what Linux says of a long attribute name (fs/xattr.c)
-		}
+	if err := n.setXattr(name); err != nil {
 		return -1, err
 	}
 	if !noXattrat.Load() {
@@ -103,7 +109,7 @@ func Listxattr(proc, fd int, dest []byte) (int, error) {
 // Removexattr removes attribute name of the file that fd refers to.
 func Removexattr(proc, fd int, name string) error {
 	var n cname
-	if err := n.set(name); err != nil {
+	if err := n.setXattr(name); err != nil {
 		return err
 	}
 	if !noXattrat.Load() {
