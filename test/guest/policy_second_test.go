@@ -37,10 +37,12 @@ func faultsOf(hosts []badHost) (args []string) {
 	return args
 }
 
-// secondModes are those for a second guest: with writeback the daemon is asked the same whether the
-// guest trusts it for a second or a day.
+// secondModes are those for a second guest: with writeback, and without pages, the daemon is asked the
+// same whether the guest trusts it for a second or a day.
 func secondModes() []policyMode {
-	return slices.DeleteFunc(plainModes(), func(m policyMode) bool { return m.writeback && !m.forLong && !full() })
+	return slices.DeleteFunc(plainModes(), func(m policyMode) bool {
+		return (m.writeback && !m.forLong || m.noPages && m.forLong) && !full()
+	})
 }
 
 // twoDaemons gives each guest daemons of its own; only the writer's see faults by rules.

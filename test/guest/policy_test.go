@@ -16,16 +16,22 @@ type policyMode struct {
 	options   []string // of the share
 	pages     string   // --page-cache-size; empty: the default
 	writeback bool     // the guest writes later than write(2)
-	noPages   bool     // the guest keeps no pages: no shared mapping
+	noPages   bool     // the guest keeps no pages
+	mmap      bool     // ... but of what programs have mapped shared: for newKernel, others have no such mapping
 	forLong   bool     // the guest believes what it has seen for a day
 }
 
 var policyModes = []policyMode{
 	{name: "never", options: []string{"cache=never"}, noPages: true},
+	{name: "metadata", options: []string{"cache=metadata"}, noPages: true, forLong: true},
 	{name: "auto", options: []string{"cache=auto"}},
 	{name: "always", options: []string{"cache=always"}, forLong: true},
 	{name: "auto-wb", options: []string{"cache=auto", "writeback"}, writeback: true},
 	{name: "always-wb", options: []string{"cache=always", "writeback"}, writeback: true, forLong: true},
+	{name: "never-wb", options: []string{"cache=never", "writeback"}, noPages: true, writeback: true},
+	{name: "metadata-wb", options: []string{"cache=metadata", "writeback"}, noPages: true, writeback: true, forLong: true},
+	{name: "never-mmap", options: []string{"cache=never", "allow-mmap"}, noPages: true, mmap: true},
+	{name: "metadata-mmap-wb", options: []string{"cache=metadata", "allow-mmap", "writeback"}, noPages: true, mmap: true, writeback: true, forLong: true},
 	{name: "auto-tiny", options: []string{"cache=auto"}, pages: "64KiB"},
 	{name: "always-none", options: []string{"cache=always"}, pages: "0", forLong: true},
 }
@@ -41,9 +47,10 @@ func (m policyMode) args() (args []string) {
 	return args
 }
 
-// plainModes are those with pages as by default.
+// plainModes are those with pages as by default, each of which asks the daemon for something else.
 func plainModes() []policyMode {
-	return slices.DeleteFunc(slices.Clone(policyModes), func(m policyMode) bool { return m.pages != "" })
+	same := func(m policyMode) bool { return m.pages != "" || m.mmap || m.noPages && m.writeback }
+	return slices.DeleteFunc(slices.Clone(policyModes), same)
 }
 
 // policyKind is a kind of guest for the matrix, with the hosts and modes that it gets; nil: all.
@@ -60,8 +67,15 @@ func policyKinds() []policyKind {
 	if full() {
 		return []policyKind{{kind: UML61}, {kind: QEMU72}, {kind: QEMU10}, {kind: UML72}, {kind: QEMU11}}
 	}
-	return []policyKind{{kind: UML61}, {kind: QEMU72, hosts: fewHosts, modes: []string{"never", "always", "always-wb"}}}
+	return []policyKind{
+		{kind: UML61},
+		{kind: QEMU72, hosts: fewHosts, modes: []string{"never", "always", "always-wb"}},
+		{kind: QEMU10, hosts: fewHosts, modes: []string{"never-mmap", "metadata-mmap-wb"}},
+	}
 }
+
+// newKernel tells whether the guest knows FUSE_DIRECT_IO_ALLOW_MMAP (Linux 6.6).
+func (k Kind) newKernel() bool { return k == QEMU10 || k == QEMU11 || k == UML72 }
 
 // cases are the cells of a mode and a host that this kind gets.
 func (k policyKind) cases(m policyMode, h badHost) []policyCase {
@@ -147,7 +161,9 @@ func TestPolicyMatrix(t *testing.T) {
 func (k policyKind) run(t *testing.T) {
 	root := t.TempDir()
 	hosts := badHosts(t, root)
-	modes := slices.DeleteFunc(slices.Clone(policyModes), func(m policyMode) bool { return !chosen(k.modes, m.name) })
+	modes := slices.DeleteFunc(slices.Clone(policyModes), func(m policyMode) bool {
+		return !chosen(k.modes, m.name) || m.mmap && !k.kind.newKernel()
+	})
 	spec := Spec{Kind: k.kind}
 	for _, m := range modes {
 		d := serve(t, DaemonSpec{Shared: root, Tag: m.name, Args: append(m.args(), k.faults(m, hosts)...), Race: true})
