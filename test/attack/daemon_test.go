@@ -140,12 +140,6 @@ func (d *daemon) pids() []int {
 	return all
 }
 
-// worker is the process that serves.
-func (d *daemon) worker() int {
-	pids := d.pids()
-	return pids[len(pids)-1]
-}
-
 // usage is what the daemon has: all of its processes together.
 type usage struct {
 	fds, threads, mappings int
