@@ -5,6 +5,7 @@ bindir = $(PREFIX)/bin
 BUILD ?= bin
 mandir = $(PREFIX)/share/man
 vhostuserdir = $(PREFIX)/share/qemu/vhost-user
+docdir = $(PREFIX)/share/doc/virtiofsd-go
 unitdir = $(PREFIX)/lib/systemd/system
 FUZZTIME ?= 1m
 GO ?= go
@@ -57,9 +58,10 @@ bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: install
-install: build ## install daemon, manual page, QEMU's description of it and systemd units below PREFIX (default /usr/local)
+install: build ## install daemon, manual page, QEMU's description of it, an example and systemd units below PREFIX (default /usr/local)
 	install -D -m 755 $(BUILD)/virtiofsd-go $(DESTDIR)$(bindir)/virtiofsd-go
 	install -D -m 644 $(BUILD)/virtiofsd-go.8 $(DESTDIR)$(mandir)/man8/virtiofsd-go.8
+	install -D -m 644 packaging/example.conf $(DESTDIR)$(docdir)/example.conf
 	install -d $(DESTDIR)$(vhostuserdir) $(DESTDIR)$(unitdir)
 	sed 's|@bindir@|$(bindir)|' packaging/50-virtiofsd-go.json.in > $(DESTDIR)$(vhostuserdir)/50-virtiofsd-go.json
 	sed 's|@bindir@|$(bindir)|' packaging/virtiofsd-go@.service.in > $(DESTDIR)$(unitdir)/virtiofsd-go@.service

@@ -32,6 +32,7 @@ func TestInstallTree(t *testing.T) {
 	want := map[string]fs.FileMode{
 		"/opt/v/bin/virtiofsd-go":                           0o755,
 		"/opt/v/share/man/man8/virtiofsd-go.8":              0o644,
+		"/opt/v/share/doc/virtiofsd-go/example.conf":        0o644,
 		"/opt/v/share/qemu/vhost-user/50-virtiofsd-go.json": 0o644,
 		"/opt/v/lib/systemd/system/virtiofsd-go@.service":   0o644,
 		"/opt/v/lib/systemd/system/virtiofsd-go@.socket":    0o644,

@@ -28,6 +28,10 @@ func TestExitCodesAndStreams(t *testing.T) {
 			"virtiofsd-go: --tag is given an empty value: leave it out, or give it one\nvirtiofsd-go: --cache \"x\" is not known: give one of never, metadata, auto, always\n"},
 		{"a mistake in a rule", []string{"--shared-dir=/", "--socket-path=s", "--fault=write nth=3 error=EOI"}, 2, "",
 			"virtiofsd-go: --fault cannot be \"write nth=3 error=EOI\": error=\"EOI\" is not the name of an errno, such as EIO or ENOSPC (see --help)\n"},
+		{"a mistake in a file", []string{"--config=testdata/mistake.conf"}, 2, "",
+			"virtiofsd-go: testdata/mistake.conf:3: sandbox \"jail\" is not known: give one of namespace, chroot, none\n"},
+		{"arguments that a user has appended", []string{"--shared-dir=/srv", "--socket-path=s", "--locked", "-o", "source=/", "--sandbox=none"}, 2, "",
+			"virtiofsd-go: --sandbox cannot become none: it is locked at namespace, the default, by --locked\nvirtiofsd-go: --shared-dir cannot become /: it is locked at /srv, by --locked\n"},
 		{"start fails", []string{"--sandbox=none", "--shared-dir=/nonexistent", "--socket-path=/nonexistent/s"}, 1, "",
 			"virtiofsd-go: the shared directory /nonexistent does not exist: create it, or correct --shared-dir\n"},
 	} {

@@ -2,8 +2,8 @@
 
 // Package config holds the daemon's options: one struct, how it is parsed from a command line, and
 // what values are possible. The options are those of the Rust virtiofsd 1.14, by their names, and
-// some of our own. The package touches no files; whether a directory exists is found out by the
-// daemon when it starts.
+// some of our own. The package reads the files that --config names and touches no others; whether a
+// directory exists is found out by the daemon when it starts.
 package config
 
 import "github.com/virtiofsd-go/virtiofsd-go/internal/fault"

@@ -81,6 +81,7 @@ func (l *line) set(name, value string) error {
 	if err := l.flags.Set(name, value); err != nil {
 		return fmt.Errorf("-o: %w", err)
 	}
+	l.places[name] = place{}
 	return nil
 }
 

@@ -21,6 +21,10 @@ virtiofsd\-go \- share a directory of the host with a virtual machine by virtio-
 .RI [ options ]
 .br
 .B virtiofsd\-go
+.BI \-\-config\~ FILE
+.RI [ options ]
+.br
+.B virtiofsd\-go
 .BI \-\-share\~ DIR\fB,socket=\fPPATH\fR[\fB,\fPoption\fR]...\fP
 \&...
 .RI [ options ]
@@ -47,7 +51,30 @@ which can be given several times, one process serves several directories, each w
 options of its own behind commas.
 A comma in a name or value is written twice.
 Options beside it are the defaults of all shares.
-.SH SYSTEMD
+.SH OPTIONS FROM A FILE
+With
+.B \-\-config
+options stand in a file, one in a line by its long name without dashes, as
+.IR option \~=\~ value ,
+or a switch alone, or with
+.B yes
+or
+.BR no .
+A value goes to the end of its line.
+Lines that begin with # are comments.
+Lines behind a
+.RI [ NAME ]
+are options of one share; those above are of the process and the defaults of all shares, or of the only one.
+What follows on the command line counts over the file.
+.SH LOCKED OPTIONS
+.B \-\-locked
+takes what all options are when it is given, at the end of the file if it is in one; the daemon does not start if the
+whole command line asks for more than that.
+No share can be added to those that were given, and
+.B \-\-config
+is refused behind it.
+These are the options that it holds, and how they can be changed; all others can be changed freely.
+%s.SH SYSTEMD
 Sockets that systemd hands over (LISTEN_FDS) are listened on: a single one if neither
 .B \-\-socket\-path
 nor
@@ -88,6 +115,10 @@ The command line is wrong.
 beside the socket
 .IR PATH ,
 has the number of the process, which holds a lock on it.
+.TP
+.I share/doc/virtiofsd\-go/example.conf
+below the prefix of the installation, an example for
+.BR \-\-config .
 .SH SEE ALSO
 .BR qemu (1),
 .BR mount (8),
@@ -107,7 +138,16 @@ func Manual() string {
 			}
 		})
 	}
-	b.WriteString(manualTail)
+	fmt.Fprintf(&b, manualTail, manualLocks())
+	return b.String()
+}
+
+// manualLocks are the paragraphs of what --locked holds.
+func manualLocks() string {
+	var b strings.Builder
+	for _, rule := range Locks() {
+		fmt.Fprintf(&b, ".TP\n\\fB%s\\fR\n%s.\n", troff("--"+rule[0]), troff(rule[1]))
+	}
 	return b.String()
 }
 

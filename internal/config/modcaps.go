@@ -3,7 +3,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,11 +54,11 @@ func (c Config) validateModCaps() error {
 	}
 	changes, err := ParseModCaps(c.ModCaps)
 	if err != nil {
-		return err
+		return wrong("modcaps", "%s", strings.TrimPrefix(err.Error(), "--modcaps "))
 	}
 	byHandles := func(s Share) bool { return s.FileHandles == FileHandlesMandatory }
 	if slices.Contains(changes, CapChange{Cap: unix.CAP_DAC_READ_SEARCH}) && slices.ContainsFunc(c.Shares, byHandles) {
-		return errors.New("--modcaps takes away dac_read_search, which --inode-file-handles mandatory needs: leave one of them out")
+		return wrong("modcaps", "takes away dac_read_search, which --inode-file-handles mandatory needs: leave one of them out")
 	}
 	return nil
 }

@@ -3,7 +3,6 @@
 package config
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -112,7 +111,7 @@ func validateWord[T ~string](option string, v T, all []T) error {
 	if slices.Contains(all, v) {
 		return nil
 	}
-	return fmt.Errorf("%s %q is not known: give one of %s", option, string(v), list(all))
+	return wrong(option, "%q is not known: give one of %s", string(v), list(all))
 }
 
 func list[T ~string](all []T) string {

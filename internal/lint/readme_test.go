@@ -80,6 +80,23 @@ func TestReadmeOptions(t *testing.T) {
 	}
 }
 
+// TestReadmeLocks: the table of what --locked holds is that of the daemon.
+func TestReadmeLocks(t *testing.T) {
+	text := readme(t)
+	_, table, ok := strings.Cut(text, "behind `--locked` |\n| --- | --- |\n")
+	if !ok {
+		t.Fatal("README.md has no table of what --locked holds")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	var want []string
+	for _, rule := range config.Locks() {
+		want = append(want, "| "+rule[0]+" | "+rule[1]+" |")
+	}
+	if table != strings.Join(want, "\n") {
+		t.Errorf("README.md has the table\n%s\nwant\n%s", table, strings.Join(want, "\n"))
+	}
+}
+
 // helpOptions are the options that --help has a line for.
 func helpOptions() (options []string) {
 	line := regexp.MustCompile(`(?m)^  (?:-[a-zA-Z], |    )(--[a-z0-9-]+)`)
