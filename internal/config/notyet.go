@@ -17,7 +17,6 @@ var missing = []struct {
 	danger   string // what is unsafe about it
 }{
 	{option: "seccomp", harmless: "none", danger: "there is no filter of system calls"},
-	{option: "modcaps", danger: "the process keeps all capabilities that it has"},
 	{option: "uid-map", danger: "the process keeps the ids that it has"},
 	{option: "gid-map", danger: "the process keeps the ids that it has"},
 	{option: "migration-mode"}, {option: "migration-on-error"},
@@ -25,7 +24,7 @@ var missing = []struct {
 }
 
 // noSandbox is what everybody is told who has not chosen to go without.
-const noSandbox = "there is no sandbox yet: the process keeps all the rights of its user. " +
+const noSandbox = "there is no sandbox yet: the process reaches all files that its user may. " +
 	"Run it as an unprivileged user, or only with guests you trust (--sandbox none leaves this warning out)"
 
 // notYet are the notices about options in flags that have no effect, one each.

@@ -26,7 +26,7 @@ import (
 
 // share is a shared directory with its socket, ready to serve one VMM.
 type share struct {
-	fs     *hostfs.FS
+	fs     *hostfs.FS      // nil until openDir
 	faults *fault.Injector // nil: none
 	opts   virtiofs.Options
 	sock   *socket
@@ -41,8 +41,8 @@ type common struct {
 	pages   *cache.Cache // pages of all files
 }
 
-// openShare opens the shared directory and its socket. The caller closes the share when nothing
-// serves it.
+// openShare looks at the shared directory and opens its socket. The caller closes the share when
+// nothing serves it.
 func openShare(c config.Share, all common, log *zap.Logger) (*share, error) {
 	if err := checkDir(c.SharedDir); err != nil {
 		return nil, err
@@ -51,20 +51,24 @@ func openShare(c config.Share, all common, log *zap.Logger) (*share, error) {
 	if log.Core().Enabled(traceLevel) {
 		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
 	}
+	var err error
+	s.sock, err = openSocket(c, log)
+	return s, err
+}
+
+// openDir opens the shared directory, with the rights that the process serves with.
+func (s *share) openDir(c config.Share, all common) error {
 	conf, err := s.hostConfig(c, all)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.fs, err = hostfs.New(conf); err != nil {
-		return nil, fmt.Errorf("opening the shared directory: %w", err)
+		return fmt.Errorf("opening the shared directory: %w", err)
 	}
 	if c.FileHandles == config.FileHandlesPrefer && !s.fs.UsesHandles() {
-		log.Debug("file handles cannot be used: files are known by name")
+		s.log.Debug("file handles cannot be used: files are known by name")
 	}
-	if s.sock, err = openSocket(c, log); err != nil {
-		return nil, errors.Join(err, s.closeDir())
-	}
-	return s, nil
+	return nil
 }
 
 // checkDir looks at the shared directory first, as a mistake there is common.
@@ -165,6 +169,9 @@ func (s *share) close() error {
 func (s *share) closeDir() error {
 	if s.faults != nil {
 		s.faults.Close()
+	}
+	if s.fs == nil {
+		return nil
 	}
 	return s.fs.Close()
 }

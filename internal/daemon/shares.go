@@ -34,14 +34,26 @@ func openShares(cfg config.Config, pages *cache.Cache, log *zap.Logger) (shares 
 		}
 		s, err := openShare(c, all, own)
 		if err != nil {
-			for _, s := range shares {
-				err = errors.Join(err, s.close())
-			}
-			return nil, err
+			return nil, errors.Join(err, closeAll(shares))
 		}
 		shares = append(shares, s)
 	}
+	if err := confine(cfg, log); err != nil {
+		return nil, errors.Join(err, closeAll(shares))
+	}
+	for i, s := range shares {
+		if err := s.openDir(cfg.Shares[i], all); err != nil {
+			return nil, errors.Join(err, closeAll(shares))
+		}
+	}
 	return shares, nil
+}
+
+func closeAll(shares []*share) (err error) {
+	for _, s := range shares {
+		err = errors.Join(err, s.close())
+	}
+	return err
 }
 
 // serveAll serves each share until its VMM goes or ctx ends, and closes it. One that fails does

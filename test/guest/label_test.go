@@ -20,7 +20,7 @@ func TestSecurityLabels(t *testing.T) {
 	}
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
-			plain, mapped := labelShare(t, "plain"), labelShare(t, "mapped", "--xattrmap=:map:security.selinux:user.virtiofs.:")
+			plain, mapped := labelShare(t, "plain", "--modcaps=+sys_admin"), labelShare(t, "mapped", "--xattrmap=:map:security.selinux:user.virtiofs.:")
 			b := boot(t, Spec{Kind: k, Shares: []Share{{plain.d.Socket, "plain", 1}, {mapped.d.Socket, "mapped", 1}},
 				Args: []string{"lsm=selinux", "selinux=1", "enforcing=0"}})
 			b.mount("plain")

@@ -18,20 +18,17 @@ type upper struct {
 	opaque  string // the host's name of the attribute that hides the directory below
 }
 
-// withoutSysAdmin runs a daemon that, like most, may not set attributes in the trusted namespace.
-var withoutSysAdmin = []string{"setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"}
-
 // TestOverlayUpper has the upper layers of overlays on shares: the kernel insists on rename with
 // whiteouts, file types in directories and its attributes, as a share counts as remote. Its attributes
-// are kept by a daemon with all rights, kept under other names, or of the user namespace.
+// are kept by a daemon that may set them, kept under other names, or of the user namespace.
 func TestOverlayUpper(t *testing.T) {
 	needRoot(t)
 	for _, k := range behaveKinds() {
 		t.Run(string(k), func(t *testing.T) {
 			uppers := []upper{
-				{overlayShare(t, "trusted", nil, "--cache=never"), "", "trusted.overlay.opaque"},
-				{overlayShare(t, "mapped", withoutSysAdmin, "--cache=auto", "--xattrmap=:map:trusted.:user.virtiofs.:"), "", "user.virtiofs.trusted.overlay.opaque"},
-				{overlayShare(t, "user", withoutSysAdmin, "--cache=always"), ",userxattr", "user.overlay.opaque"},
+				{overlayShare(t, "trusted", "--cache=never", "--modcaps=+sys_admin"), "", "trusted.overlay.opaque"},
+				{overlayShare(t, "mapped", "--cache=auto", "--xattrmap=:map:trusted.:user.virtiofs.:"), "", "user.virtiofs.trusted.overlay.opaque"},
+				{overlayShare(t, "user", "--cache=always"), ",userxattr", "user.overlay.opaque"},
 			}
 			spec := Spec{Kind: k}
 			for _, u := range uppers {
@@ -47,7 +44,7 @@ func TestOverlayUpper(t *testing.T) {
 	}
 }
 
-func overlayShare(t *testing.T, tag string, wrap []string, args ...string) share {
+func overlayShare(t *testing.T, tag string, args ...string) share {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{"upper", "work"} {
@@ -55,7 +52,7 @@ func overlayShare(t *testing.T, tag string, wrap []string, args ...string) share
 			t.Fatal(err)
 		}
 	}
-	d := serve(t, DaemonSpec{Shared: dir, Tag: tag, Args: append(args, "--xattr"), Wrap: wrap})
+	d := serve(t, DaemonSpec{Shared: dir, Tag: tag, Args: append(args, "--xattr")})
 	return share{dir, "/mnt/" + tag, d}
 }
 
