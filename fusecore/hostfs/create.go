@@ -25,6 +25,9 @@ func (fs creator) make(cancel <-chan struct{}, op string, in *fuse.InHeader, uma
 	if err := fs.fault(cancel, op, at{dir.FD(), name}); err != nil {
 		return status(err)
 	}
+	if err := fs.room(); err != nil {
+		return status(err)
+	}
 	keep := fs.unmasked(dir.FD(), umask)
 	if err := fs.as(&in.Caller, func() error { return call(dir.FD(), keep) }); err != nil {
 		return status(err)
@@ -75,8 +78,8 @@ func (fs creator) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string,
 		}
 		return status(fs.openExisting(cancel, in, dir, name, out))
 	}
-	if fs.open.full() {
-		return status(unix.ENFILE) // before a file is made that could not be opened
+	if err := fs.roomOpen(); err != nil {
+		return status(err)
 	}
 	// A name that others make and remove all the time may be there for the one call and gone
 	// for the other.
@@ -149,6 +152,9 @@ func (fs creator) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.C
 	if err := fs.fault(cancel, "tmpfile", at{dir.FD(), ""}); err != nil {
 		return status(err)
 	}
+	if err := fs.roomOpen(); err != nil {
+		return status(err)
+	}
 	fd, err := fs.create(in, dir.FD(), "", int(in.Flags)&unix.O_EXCL)
 	if err != nil {
 		return status(err)
@@ -213,7 +219,7 @@ func (fs *FS) openExisting(cancel <-chan struct{}, in *fuse.CreateIn, dir inodes
 
 // createdHandle enters the handle of a file that was looked up for CREATE. It takes it over.
 func (fs *FS) createdHandle(h *handle, out *fuse.CreateOut) error {
-	if err := fs.open.add(h); err != nil {
+	if err := fs.limited(limitOpen, fs.open.add(h)); err != nil {
 		_ = h.close()
 		return fs.uncreate(out, err)
 	}

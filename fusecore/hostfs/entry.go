@@ -105,7 +105,7 @@ func (fs *FS) enter(fd int, dir inodes.Node, name string, out *fuse.EntryOut) er
 	flags := fs.crossed(dir, i, fd)
 	id, err := fs.nodes.Insert(i, fd, dir, known)
 	if err != nil {
-		return err
+		return fs.limited(limitFiles, err)
 	}
 	fs.nodes.Note(dir, name, id)
 	fs.describe(uint64(id), &s, out)

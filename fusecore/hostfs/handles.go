@@ -67,6 +67,14 @@ func (h *handle) close() error {
 	return h.host.Close()
 }
 
+// fds is how many fds it has.
+func (h *handle) fds() int {
+	if h.direct != nil {
+		return 2
+	}
+	return 1
+}
+
 // directFile is a file whose fd is open with O_DIRECT, for the requests of programs that have asked
 // for that.
 type directFile struct {
@@ -90,8 +98,8 @@ type handles struct {
 	mu    sync.Mutex // guards what follows
 	free  []uint64   // ids of slots that were given back, with their next generation
 	next  uint64     // the first slot that was never used
-	used  int
-	limit int
+	used  int      // fds of all that are open
+	limit int      // of used
 }
 
 const (
@@ -115,7 +123,7 @@ func (t *handles) full() bool {
 func (t *handles) add(h *handle) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.used >= t.limit {
+	if t.used+h.fds() > t.limit {
 		return unix.ENFILE
 	}
 	if n := len(t.free); n > 0 {
@@ -125,7 +133,7 @@ func (t *handles) add(h *handle) error {
 		h.id = t.next
 		t.next++
 	}
-	t.used++
+	t.used += h.fds()
 	h.refs.Store(1)
 	slot := uint32(h.id)
 	chunk := &t.chunks[slot/handleChunkSize]
@@ -192,7 +200,7 @@ func (t *handles) remove(fh uint64) {
 		return
 	}
 	t.mu.Lock()
-	t.used--
+	t.used -= h.fds()
 	if id := fh + 1<<32; id>>32 != 0 { // the last generation is the end of a slot
 		t.free = append(t.free, id)
 	}

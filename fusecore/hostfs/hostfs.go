@@ -77,9 +77,13 @@ type Config struct {
 	// name, as with HandlesNever, and every operation counts as one that may block. nil: none.
 	Faults Faults
 	// FDBudget is how many O_PATH fds known files may hold; the ones used least are closed
-	// beyond it and opened again when needed. 0: half of RLIMIT_NOFILE after a reserve for the
-	// rest of the process. Each fd pins about 1.5 KB of kernel memory.
+	// beyond it and opened again when needed. 0: four fifths of MaxFDs. Each fd pins about 1.5 KB of
+	// kernel memory.
 	FDBudget int
+	// MaxFDs is how many they may hold in all: some cannot be opened again, as those of files that
+	// were removed are their last. LOOKUP and what makes files fail with ENFILE beyond it. 0: half of
+	// RLIMIT_NOFILE after a reserve for the rest of the process.
+	MaxFDs int
 	// PosixLocks and Flock make the guest's fcntl(2) and flock(2) locks hold on the host and between
 	// guests, instead of within the guest only.
 	PosixLocks, Flock bool
@@ -91,12 +95,15 @@ type Config struct {
 	MaxLockFDs int
 	// MaxLocks is how many byte ranges the guest may have locked. ENOLCK beyond it. 0: 1<<16.
 	MaxLocks int
-	// MaxHandles is how many files and directories the guest may have open. OPEN fails with
-	// ENFILE beyond it. 0: the other half.
+	// MaxHandles is how many fds the files and directories that the guest has open may take: two for
+	// a file with O_DIRECT and AllowDirectIO. OPEN fails with ENFILE beyond it. 0: the other half.
 	MaxHandles int
 	// MaxInodes is how many files the guest may know; LOOKUP fails with ENFILE beyond it.
 	// 0: 1<<26. Address space for all of them is reserved at once: 144 bytes each.
 	MaxInodes uint32
+	// OnLimit, if not nil, is called for each request that is refused because the guest has come to a
+	// limit of its own, which it names. It comes from any goroutine and must not block.
+	OnLimit func(limit string)
 }
 
 // FS is the shared directory. It implements fuse.RawFileSystem and the optional interfaces of
@@ -157,7 +164,7 @@ func New(c Config) (*FS, error) {
 		return nil, errors.Join(fmt.Errorf("share %s: %w", c.Root, ErrNoHandles), fs.closePages())
 	}
 	fs.host = host
-	fs.nodes, err = inodes.New(host, inodes.Options{MaxInodes: c.MaxInodes, Budget: c.FDBudget}, root, rootFD)
+	fs.nodes, err = inodes.New(host, inodes.Options{MaxInodes: c.MaxInodes, Budget: c.FDBudget, MaxFDs: c.MaxFDs}, root, rootFD)
 	if err != nil {
 		host.close()
 		return nil, errors.Join(err, fs.closePages())

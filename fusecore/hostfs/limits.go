@@ -14,7 +14,7 @@ const fdReserve = 1024
 
 // limits fills the limits that are zero from RLIMIT_NOFILE.
 func (c *Config) limits() error {
-	if c.FDBudget < 0 || c.MaxHandles < 0 || c.MaxLockFDs < 0 || c.MaxLocks < 0 {
+	if c.FDBudget < 0 || c.MaxFDs < 0 || c.MaxHandles < 0 || c.MaxLockFDs < 0 || c.MaxLocks < 0 {
 		return fmt.Errorf("a limit is negative")
 	}
 	var r unix.Rlimit
@@ -23,8 +23,11 @@ func (c *Config) limits() error {
 	}
 	n := min(r.Cur, 1<<30)
 	half := int(n-min(fdReserve, n/4)) / 2
+	if c.MaxFDs == 0 {
+		c.MaxFDs = max(half, c.FDBudget, 1)
+	}
 	if c.FDBudget == 0 {
-		c.FDBudget = max(half, 1)
+		c.FDBudget = max(c.MaxFDs-c.MaxFDs/5, 1)
 	}
 	if c.MaxHandles == 0 {
 		c.MaxHandles = max(half, 1)
@@ -37,4 +40,39 @@ func (c *Config) limits() error {
 		c.MaxLocks = defaultMaxLocks
 	}
 	return nil
+}
+
+// The limits that Config.OnLimit is told of.
+const (
+	limitFiles = "known files"
+	limitOpen  = "open files"
+	limitLocks = "file locks"
+)
+
+// limited tells of err, if it is the one that says that the guest has come to a limit.
+func (fs *FS) limited(limit string, err error) error {
+	own := unix.ENFILE
+	if limit == limitLocks {
+		own = unix.ENOLCK
+	}
+	if err == own && fs.cfg.OnLimit != nil {
+		fs.cfg.OnLimit(limit)
+	}
+	return err
+}
+
+// room is asked before a file is made that the guest could not be told of. ENFILE: there is none.
+func (fs *FS) room() error {
+	if fs.nodes.Full() {
+		return fs.limited(limitFiles, unix.ENFILE)
+	}
+	return nil
+}
+
+// roomOpen is room for a file that is opened, too.
+func (fs *FS) roomOpen() error {
+	if fs.open.full() {
+		return fs.limited(limitOpen, unix.ENFILE)
+	}
+	return fs.room()
 }

@@ -87,9 +87,9 @@ func (fs *FS) SetLk(cancel <-chan struct{}, in *fuse.LkIn) fuse.Status {
 	}
 	defer h.release()
 	if in.LkFlags&fuse.LK_FLOCK != 0 {
-		return status(lh.SetFlock(l.Type))
+		return status(fs.limited(limitLocks, lh.SetFlock(l.Type)))
 	}
-	return status(lh.Set(in.Owner, l))
+	return status(fs.limited(limitLocks, lh.Set(in.Owner, l)))
 }
 
 // SetLkw is SetLk that waits for others.
@@ -100,9 +100,9 @@ func (fs *FS) SetLkw(cancel <-chan struct{}, in *fuse.LkIn) fuse.Status {
 	}
 	defer h.release()
 	if in.LkFlags&fuse.LK_FLOCK != 0 {
-		return status(lh.WaitFlock(cancel, l.Type))
+		return status(fs.limited(limitLocks, lh.WaitFlock(cancel, l.Type)))
 	}
-	return status(lh.Wait(cancel, in.Owner, l))
+	return status(fs.limited(limitLocks, lh.Wait(cancel, in.Owner, l)))
 }
 
 // flushLocks gives up the byte ranges of an owner in the guest that has closed a descriptor.

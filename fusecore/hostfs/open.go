@@ -136,7 +136,7 @@ func (fs *FS) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 
 // opened enters a handle, which it takes over.
 func (fs *FS) opened(h *handle, flags uint32, out *fuse.OpenOut) error {
-	if err := fs.open.add(h); err != nil {
+	if err := fs.limited(limitOpen, fs.open.add(h)); err != nil {
 		h.refs.Store(1)
 		h.release()
 		return err

@@ -9,11 +9,13 @@ import (
 
 // arena keeps names and handles, of 1 to 255 bytes, in memory that the garbage collector does not
 // scan. A block is a length byte and the bytes, rounded up to blockUnit; blocks that were freed
-// are kept by size, each holding the reference of the next.
+// are kept by size, each holding the reference of the next. They are not joined: what a guest has cut
+// up so is whole again when it has forgotten all its files, as it does when it restarts.
 type arena struct {
 	mu   sync.Mutex
 	mem  []byte
 	top  uint32 // in units; the first never used one
+	live uint32 // blocks in use
 	free [classes]uint32
 }
 
@@ -52,6 +54,9 @@ func put[B string | []byte](a *arena, b B) uint32 {
 		ref = a.top
 		a.top += c
 	}
+	if ref != 0 {
+		a.live++
+	}
 	a.mu.Unlock()
 	if ref != 0 {
 		m := a.block(ref)
@@ -82,5 +87,8 @@ func (a *arena) drop(ref uint32) {
 	a.mu.Lock()
 	binary.NativeEndian.PutUint32(a.block(ref), a.free[c])
 	a.free[c] = ref
+	if a.live--; a.live == 0 {
+		a.top, a.free = 1, [classes]uint32{}
+	}
 	a.mu.Unlock()
 }

@@ -12,16 +12,20 @@ type clock struct {
 	ring    []uint32
 	hand    int
 	stuck   int // records that have an fd and are not in the ring
-	budget  int
+	budget  int // beyond it fds are given up
+	most    int // beyond it no record with an fd is made
 }
 
 // patience is how many records are looked at for one that can be given up, unless one must be
 // found. The budget may be overrun for a while when all were just used.
 const patience = 64
 
-func (c *clock) init(records []record, budget int) {
-	c.records, c.budget = records, budget
+func (c *clock) init(records []record, budget, most int) {
+	c.records, c.budget, c.most = records, budget, most
 }
+
+// full tells whether there may be no more fds.
+func (c *clock) full() bool { return c.len() >= c.most }
 
 func (c *clock) len() int {
 	c.mu.Lock()

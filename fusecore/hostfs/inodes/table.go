@@ -51,6 +51,9 @@ type Identity struct {
 type Options struct {
 	MaxInodes uint32 // records at most; address space is reserved for all, memory is not. 0: 1<<26
 	Budget    int    // fds that records may hold, beyond which the coldest are given up; at least 1
+	// MaxFDs is how many they may hold in all, as some cannot be given up: those of removed files
+	// without handles. Insert fails beyond it. 0: any number.
+	MaxFDs int
 }
 
 const defaultMaxInodes = 1 << 26
@@ -89,7 +92,11 @@ func New(host Host, o Options, root Identity, fd int) (*Table, error) {
 // start makes an empty table of one whose memory is there.
 func (t *Table) start(host Host, o Options, root Identity, fd int) {
 	t.host = host
-	t.clock.init(t.records, max(o.Budget, 1))
+	budget := max(o.Budget, 1)
+	if o.MaxFDs == 0 {
+		o.MaxFDs = math.MaxInt
+	}
+	t.clock.init(t.records, budget, max(o.MaxFDs, budget))
 	t.slots.init(t.records)
 	for i := range t.shards {
 		t.shards[i].init(t)
@@ -125,11 +132,14 @@ func (t *Table) Memory() int64 {
 
 // Insert finds or makes the record of a file that a lookup came to, counts one lookup for it,
 // and returns its id. It takes fd, an O_PATH fd of the file, over: kept if the record had none,
-// closed otherwise and on error (ENFILE: the table is full).
+// closed otherwise and on error (ENFILE: there is no room for another record or fd).
 //
 // With a name the record can be reopened as that name in parent, which is pinned; without one
 // only by a handle.
 func (t *Table) Insert(i Identity, fd int, parent Node, name string) (ID, error) {
+	if t.clock.full() {
+		t.Relieve(relief)
+	}
 	n := t.newName(parent, name)
 	h := t.hash(i)
 	s := t.shard(h)
@@ -166,8 +176,22 @@ func (t *Table) Insert(i Identity, fd int, parent Node, name string) (ID, error)
 	return id, nil
 }
 
+// relief is how many fds are tried to give up when there are as many as there may be.
+const relief = 64
+
+// Full tells whether Insert of a new file is likely to fail. It may give fds up.
+func (t *Table) Full() bool {
+	if t.Len() >= len(t.records)-1 {
+		return true
+	}
+	return t.clock.full() && t.Relieve(relief) == 0
+}
+
 // add makes a new record, without a lookup yet. s is locked.
 func (t *Table) add(s *shard, h uint64, i Identity, fd int) (uint32, error) {
+	if t.clock.full() {
+		return 0, unix.ENFILE
+	}
 	slot, err := t.slots.take()
 	if err != nil {
 		return 0, err
