@@ -9,7 +9,6 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
 
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore"
@@ -49,8 +48,9 @@ type device struct {
 	config  []byte
 	fail    context.CancelCauseFunc // ends the connection
 
-	// guestLog takes what a guest can provoke: of equal lines, guestLogLines a second.
-	guestLog *zap.Logger
+	// guestLog takes what a guest can provoke: of equal lines, guestLogLines a second. limitLog takes
+	// that it has come to a limit: of equal lines, one a minute.
+	guestLog, limitLog *zap.Logger
 
 	loops [1 + MaxRequestQueues]*virtqueue.Loop
 }
@@ -60,15 +60,16 @@ func newDevice(mem *guestmem.Memory, fs fuse.RawFileSystem, o Options, fail cont
 		o.Fuse.Logger = o.logger()
 	}
 	d := &device{
-		mem:     mem,
-		session: fusecore.NewSession(fs, o.Fuse),
-		config:  o.configSpace(),
-		fail:    fail,
-		guestLog: o.logger().WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
-			return zapcore.NewSamplerWithOptions(c, time.Second, guestLogLines, 0)
-		})),
+		mem:      mem,
+		session:  fusecore.NewSession(fs, o.Fuse),
+		config:   o.configSpace(),
+		fail:     fail,
+		guestLog: o.sampled(time.Second, guestLogLines),
+		limitLog: o.sampled(time.Minute, 1),
 	}
-	d.workers.init(o.Workers, d.carryOut)
+	d.workers.init(o.Workers, d.carryOut, func() {
+		d.limitLog.Warn("The guest has more requests in flight than are kept here: its queues wait for those before")
+	})
 	return d
 }
 
@@ -161,20 +162,25 @@ func (q queue) Handle(c *virtqueue.Chain) {
 	switch {
 	case !again:
 		c.Done(n)
-	case !r.WaitsForOthers():
-		q.d.workers.submit(c)
-	case q.d.waits.enter(q.i, c.Descs, q.size):
-		go q.wait(c)
+	case r.WaitsForOthers():
+		q.wait(c, r)
 	default:
-		c.Done(q.d.session.Refuse(r, fuse.Status(unix.ENOLCK)))
+		q.d.workers.submit(c)
 	}
 }
 
-// wait carries out a request that has entered waits.
-func (q queue) wait(c *virtqueue.Chain) {
-	descs := c.Descs
-	q.d.carryOut(c)
-	q.d.waits.leave(q.i, descs)
+// wait carries out a request that waits for others, unless too many do.
+func (q queue) wait(c *virtqueue.Chain, r *fusecore.Request) {
+	w := newWaiting(q.i, c)
+	if !q.d.waits.enter(w, q.size) {
+		q.d.limitLog.Warn("The guest has too many requests that wait for a lock, further ones get ENOLCK")
+		c.Done(q.d.session.Refuse(r, fuse.Status(unix.ENOLCK)))
+		return
+	}
+	go func() {
+		q.d.carryOut(c)
+		q.d.waits.leave(w)
+	}()
 }
 
 // carryOut is Handle's second half, on a goroutine that may block. If the VMM takes the memory away

@@ -19,9 +19,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore"
 	"github.com/virtiofsd-go/virtiofsd-go/vhostuser"
@@ -66,6 +68,7 @@ type Options struct {
 func Serve(ctx context.Context, l *net.UnixListener, fs fuse.RawFileSystem, o Options) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	defer l.Close()
+	log := o.sampled(time.Second, guestLogLines)
 	for {
 		c, err := l.AcceptUnix()
 		if ctx.Err() != nil {
@@ -75,7 +78,7 @@ func Serve(ctx context.Context, l *net.UnixListener, fs fuse.RawFileSystem, o Op
 			return fmt.Errorf("virtiofs: accept: %w", err)
 		}
 		if err := ServeConn(ctx, c, fs, o); err != nil {
-			o.logger().Warn("connection ended", zap.Error(err))
+			log.Warn("connection ended", zap.Error(err))
 		}
 	}
 }
@@ -124,4 +127,11 @@ func (o *Options) logger() *zap.Logger {
 		return zap.NewNop()
 	}
 	return o.Logger
+}
+
+// sampled is a logger for what a guest or VMM can provoke: of equal lines it takes n in each tick.
+func (o *Options) sampled(tick time.Duration, n int) *zap.Logger {
+	return o.logger().WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, tick, n, 0)
+	}))
 }

@@ -12,28 +12,52 @@ import (
 // blocked system call occupies one.
 const defaultWorkers = 64
 
+// maxBacklog bounds the memory of the requests of one VM that wait for a worker, in bytes: some
+// 16,000 of them. Rings may hold millions, of many buffers each.
+const maxBacklog = 64 << 20
+
+// requestSize is what a request in flight takes, in bytes, beside the lists of its buffers.
+const requestSize = 4 << 10
+
+func sizeOf(c *virtqueue.Chain) int { return requestSize + c.Size() }
+
 // workers carries out requests that may block. At most max goroutines run; further
-// requests wait in the order in which they came. A guest cannot queue more than its
-// rings hold. A goroutine that finds nothing to do ends, so an idle device has none.
+// requests wait in the order in which they came, and when they take too much memory their
+// queues wait, too: workers never wait for a queue. A goroutine that finds nothing to do ends,
+// so an idle device has none.
 type workers struct {
-	run func(*virtqueue.Chain)
-	max int
+	run  func(*virtqueue.Chain)
+	full func() // called when a queue has to wait
+	max  int
 
 	mu      sync.Mutex
+	room    sync.Cond // with mu: backlog has shrunk
 	running int
 	queue   fifo
+	backlog int // bytes of what is in queue
 }
 
-func (w *workers) init(limit int, run func(*virtqueue.Chain)) {
+func (w *workers) init(limit int, run func(*virtqueue.Chain), full func()) {
 	if limit <= 0 {
 		limit = defaultWorkers
 	}
-	w.max, w.run = limit, run
+	w.max, w.run, w.full = limit, run, full
+	w.room.L = &w.mu
 }
 
-// submit returns at once; run(c) is called on a worker.
+// submit has run(c) called on a worker. It returns at once, unless too many wait already.
 func (w *workers) submit(c *virtqueue.Chain) {
+	n := sizeOf(c)
 	w.mu.Lock()
+	if w.queue.n > 0 && w.backlog+n > maxBacklog {
+		w.mu.Unlock()
+		w.full()
+		w.mu.Lock()
+		for w.queue.n > 0 && w.backlog+n > maxBacklog {
+			w.room.Wait()
+		}
+	}
+	w.backlog += n
 	w.queue.push(c)
 	start := w.running < w.max
 	if start {
@@ -54,6 +78,8 @@ func (w *workers) work() {
 			w.mu.Unlock()
 			return
 		}
+		w.backlog -= sizeOf(c)
+		w.room.Broadcast()
 		w.mu.Unlock()
 		w.run(c)
 	}

@@ -9,17 +9,22 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
 
 	"github.com/virtiofsd-go/virtiofsd-go/virtqueue/guestmem"
 )
 
+// peerLogLines bounds the log lines of one kind that a front-end can cause in a second.
+const peerLogLines = 5
+
 // Options of a connection. The zero value is fine.
 type Options struct {
-	// Logger gets a line for each refused message and, at debug level, for each message. A
-	// front-end may provoke any number of them. nil: no log.
+	// Logger gets a line for each refused message, of equal ones a few each second, and, at debug
+	// level, for each message. nil: no log.
 	Logger *zap.Logger
 
 	// Trace, if not nil, gets the whole conversation as text, one line a message and one a
@@ -38,7 +43,8 @@ type Conn struct {
 	ch    *channel
 	mem   *guestmem.Memory
 	dev   Device
-	log   *zap.Logger
+	log   *zap.Logger // for debugging, and what comes once
+	peers *zap.Logger // takes what the front-end can provoke: of equal lines, peerLogLines a second
 	trace *tracer
 	onEnd func()
 
@@ -69,6 +75,9 @@ func NewConn(sock *net.UnixConn, mem *guestmem.Memory, d Device, opt Options) *C
 	if c.log == nil {
 		c.log = zap.NewNop()
 	}
+	c.peers = c.log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, peerLogLines, 0)
+	}))
 	for i := range c.rings {
 		c.rings[i] = newRing()
 	}
@@ -128,7 +137,7 @@ func (c *Conn) handle(m *message) error {
 	}
 	if err != nil {
 		c.trace.refusal(err)
-		c.log.Warn("vhost-user message refused",
+		c.peers.Warn("vhost-user message refused",
 			zap.Stringer("message", m.Request), zap.Error(err))
 	} else {
 		c.log.Debug("vhost-user message", zap.Stringer("message", m.Request))

@@ -73,7 +73,7 @@ func (c *Conn) memoryChanged() {
 		}
 		err := c.update(i, true)
 		if err != nil && !r.lost {
-			c.log.Warn("vhost-user ring lost its memory", zap.Int("ring", i), zap.Error(err))
+			c.peers.Warn("vhost-user ring lost its memory", zap.Int("ring", i), zap.Error(err))
 		}
 		r.lost = err != nil
 	}

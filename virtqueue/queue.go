@@ -50,6 +50,7 @@ type Queue struct {
 	inflight int      // chains from Pop until Done
 	idle     sync.Cond
 	free     []*Chain // slots to use again, the warmest on top
+	spare    int      // bytes that they take
 	latest   *Chain   // popped last: publishing its completion is left to the loop
 }
 
@@ -223,7 +224,23 @@ func (q *Queue) slotLocked() *Chain {
 	}
 	c := q.free[n-1]
 	q.free = q.free[:n-1]
+	q.spare -= slotSize + c.Size()
 	return c
+}
+
+// maxSpare is how many bytes of slots are kept to be used again, and slotSize what one takes beside
+// its lists, with the Data of its owner. A driver that once had many requests in flight, or long ones,
+// does not keep that memory.
+const (
+	maxSpare = 1 << 20
+	slotSize = 4 << 10
+)
+
+func (q *Queue) freeLocked(c *Chain) {
+	if n := slotSize + c.Size(); q.spare+n <= maxSpare {
+		q.spare += n
+		q.free = append(q.free, c)
+	}
 }
 
 // Returned says that the handler of the chain that was popped last has returned.

@@ -380,3 +380,35 @@ func mapped(t testing.TB, fd, size int) []byte {
 	t.Cleanup(func() { _ = unix.Munmap(b) })
 	return b
 }
+
+// TestSpareSlots: a driver that had many requests in flight does not keep their memory.
+func TestSpareSlots(t *testing.T) {
+	const n = 1024
+	d := newDriver(t, n, false, 1<<20)
+	q, err := NewQueue(d.mem, d.ring.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	var inflight []*Chain
+	for i := range uint16(n) {
+		d.set(i, desc{addr: d.buf(0), len: 8})
+		d.offer(i)
+	}
+	for {
+		c, err := q.Pop()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c == nil {
+			break
+		}
+		inflight = append(inflight, c)
+	}
+	for _, c := range inflight {
+		c.Done(0)
+	}
+	if got, most := len(q.free), maxSpare/slotSize; len(inflight) != n || got == 0 || got > most {
+		t.Errorf("%d slots are kept of %d, want 1 to %d", got, len(inflight), most)
+	}
+}

@@ -64,7 +64,7 @@ func (q *Queue) finish(c *Chain, n uint32) bool {
 // release, if c was the last to need it.
 func (q *Queue) retireLocked(c *Chain, n uint32) (table *guestmem.Table) {
 	q.pending = append(q.pending, usedElem{c.Head, n})
-	q.free = append(q.free, c)
+	q.freeLocked(c)
 	c.inflight = false
 	if q.inflight--; q.inflight == 0 {
 		q.idle.Broadcast()

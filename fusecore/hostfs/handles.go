@@ -98,8 +98,8 @@ type handles struct {
 	mu    sync.Mutex // guards what follows
 	free  []uint64   // ids of slots that were given back, with their next generation
 	next  uint64     // the first slot that was never used
-	used  int      // fds of all that are open
-	limit int      // of used
+	used  int        // fds of all that are open
+	limit int        // of used
 }
 
 const (

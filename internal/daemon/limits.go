@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open files that the daemon itself needs beside those that it keeps for the guest.
+// Open files that the daemon itself needs for each share beside those that it keeps for the guest.
 const (
 	messageFDs = 253    // come with one message at most (SCM_MAX_FD); memory's are closed once mapped
 	ringFDs    = 5 * 65 // kick, call and err, and two of the queue's loop
@@ -77,12 +77,33 @@ func fdBudget(n int) (int, error) {
 }
 
 func budgetOf(limit uint64, n int) (int, error) {
-	reserve := messageFDs*n + ringFDs*n + ownFDs
+	reserve := (messageFDs + ringFDs + ownFDs) * n
 	if need := reserve + leastFDs*n; limit < uint64(need) {
 		return 0, fmt.Errorf("only %d files may be open at once, and at least %d are needed: raise the limit (ulimit -n, systemd LimitNOFILE=)",
 			limit, need)
 	}
 	return (int(min(limit, 1<<30)) - reserve) / n, nil
+}
+
+// Memory of the files that guests know.
+const (
+	inodeBytes  = 160 // of one: its record, name or handle, and its places in the index
+	inodesPart  = 8   // that part of the host's memory may be taken by all shares
+	leastInodes = 1 << 20
+	mostInodes  = 1 << 26
+)
+
+// maxInodes returns how many files the guest of each of n shares may know.
+func maxInodes(n int) (uint32, error) {
+	var s unix.Sysinfo_t
+	if err := unix.Sysinfo(&s); err != nil {
+		return 0, fmt.Errorf("the host's memory: %w", err)
+	}
+	return inodesOf(uint64(s.Totalram)*uint64(s.Unit), n), nil
+}
+
+func inodesOf(memory uint64, n int) uint32 {
+	return uint32(min(max(memory/inodesPart/inodeBytes/uint64(n), leastInodes), mostInodes))
 }
 
 // Requests of one VM that may wait for the host at once, each on a thread.

@@ -7,18 +7,20 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 )
 
 func TestBudget(t *testing.T) {
-	const own, each = ownFDs, messageFDs + ringFDs
+	const each = messageFDs + ringFDs + ownFDs
 	for _, tt := range []struct {
 		limit  uint64
 		shares int
 		want   int // -1: an error
 	}{
-		{0, 1, -1}, {own + each + leastFDs - 1, 1, -1}, {own + each + leastFDs, 1, leastFDs},
-		{1024, 1, 1024 - own - each}, {1 << 20, 1, 1<<20 - own - each}, {unix.RLIM_INFINITY, 1, 1<<30 - own - each},
-		{own + 3*(each+leastFDs) - 1, 3, -1}, {own + 3*(each+leastFDs), 3, leastFDs}, {own + 3*(each+1000) + 2, 3, 1000},
+		{0, 1, -1}, {each + leastFDs - 1, 1, -1}, {each + leastFDs, 1, leastFDs},
+		{1024, 1, 1024 - each}, {1 << 20, 1, 1<<20 - each}, {unix.RLIM_INFINITY, 1, 1<<30 - each},
+		{3*(each+leastFDs) - 1, 3, -1}, {3 * (each + leastFDs), 3, leastFDs}, {3*(each+1000) + 2, 3, 1000},
 	} {
 		got, err := budgetOf(tt.limit, tt.shares)
 		if (err != nil) != (tt.want < 0) || (err == nil && got != tt.want) {
@@ -27,6 +29,35 @@ func TestBudget(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), "ulimit -n") {
 			t.Errorf("%v: does not say what to do", err)
 		}
+	}
+}
+
+func TestInodes(t *testing.T) {
+	const gib = 1 << 30
+	for _, tt := range []struct {
+		memory uint64
+		shares int
+		want   uint32
+	}{
+		{gib / 2, 1, leastInodes}, {8 * gib, 1, gib / inodeBytes}, {16 * gib, 2, gib / inodeBytes},
+		{8 * gib, 100, leastInodes}, {1 << 50, 1, mostInodes},
+	} {
+		if got := inodesOf(tt.memory, tt.shares); got != tt.want {
+			t.Errorf("%d bytes, %d shares: %d inodes, want %d", tt.memory, tt.shares, got, tt.want)
+		}
+	}
+}
+
+// TestOnLimit: a limit is told of once, however often the guest comes to it.
+func TestOnLimit(t *testing.T) {
+	var b strings.Builder
+	tell := onLimit(newLogger(&b, config.LogInfo))
+	for range 1000 {
+		tell("open files")
+		tell("file locks")
+	}
+	if got := b.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "limit of open files") || !strings.Contains(got, "limit of file locks") {
+		t.Errorf("two limits a thousand times each are told of as\n%s", got)
 	}
 }
 

@@ -10,8 +10,10 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
 
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
@@ -36,6 +38,7 @@ type share struct {
 // common is what the shares of a process have in common.
 type common struct {
 	budget  int          // how many files each may keep open for its guest
+	inodes  uint32       // how many files the guest of each may know
 	workers int          // how many requests of each may wait for the host at once
 	locks   *locks.Space // where guests wait for each other's file locks
 	pages   *cache.Cache // pages of all files
@@ -120,8 +123,10 @@ func (s *share) hostConfig(c config.Share, all common) (hostfs.Config, error) {
 		Handles:           hostfs.HandleMode(c.FileHandles), // the same words
 
 		// Half for files that the guest knows, half for those that it has open.
-		FDBudget:   all.budget / 2,
+		MaxFDs:     all.budget / 2,
 		MaxHandles: all.budget - all.budget/2,
+		MaxInodes:  all.inodes,
+		OnLimit:    onLimit(s.log),
 	}
 	if err := readMaps(c, &conf); err != nil {
 		return conf, err
@@ -131,6 +136,16 @@ func (s *share) hostConfig(c config.Share, all common) (hostfs.Config, error) {
 		conf.Faults = s.faults
 	}
 	return conf, nil
+}
+
+// onLimit returns what logs that a guest has come to a limit: each one once a minute.
+func onLimit(log *zap.Logger) func(string) {
+	log = log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Minute, 1, 0)
+	}))
+	return func(limit string) {
+		log.Warn("The guest is at its limit of " + limit + ": it gets errors until it has fewer")
+	}
 }
 
 // run serves one VMM until it goes or ctx ends, and closes the share.

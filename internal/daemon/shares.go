@@ -25,7 +25,11 @@ func openShares(cfg config.Config, pages *cache.Cache, log *zap.Logger) (shares 
 	if err != nil {
 		return nil, err
 	}
-	all := common{budget: budget, workers: workersOf(cfg.ThreadPoolSize), locks: locks.NewSpace(), pages: pages}
+	inodes, err := maxInodes(len(cfg.Shares))
+	if err != nil {
+		return nil, err
+	}
+	all := common{budget: budget, inodes: inodes, workers: workersOf(cfg.ThreadPoolSize), locks: locks.NewSpace(), pages: pages}
 	setThreads((all.workers + 1 + virtiofs.MaxRequestQueues) * len(cfg.Shares))
 	for _, c := range cfg.Shares {
 		own := log
