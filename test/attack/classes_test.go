@@ -23,11 +23,13 @@ var classes = []struct {
 	{"CVE-2022-0358: supplementary groups are kept", "fusecore/hostfs.TestCallersGroups internal/creds.TestGroups test/conformance.TestGroupsInRequests"},
 	{"lookup counts of the guest are trusted", "test/conformance.TestForget fusecore/hostfs.TestUnknownNodes fusecore.TestBatchForgetIsBounded"},
 	{"CVE-2020-13759, CVE-2023-41051, CVE-2023-50711: guest memory out of bounds", "virtqueue/guestmem.TestSlice virtqueue/guestmem.TestRefusedRegions virtqueue.FuzzChain"},
-	{"CVE-2026-47243: a name leads outside", "test/conformance.TestOutlawNames fusecore/hostfs.TestRawNames"},
+	{"CVE-2026-47243: a name leads outside", "test/attack.TestNamesInEverySandbox test/conformance.TestOutlawNames fusecore/hostfs.TestRawNames"},
 	{"a truncated extension, or a name that is not UTF-8, ends the daemon", "test/conformance.TestExtensions test/conformance.TestLabelsInRequests test/conformance.TestXAttrsOfAnyBytes test/conformance.TestFramesCutAnywhere"},
+	{"CVE-2026-44210: what a user adds to the command line widens it", "internal/config.TestLocked internal/config.TestNothingWidensWhatIsLocked"},
+	{"numbers of nodes and handles are made up", "test/attack.TestForgedNumbers fusecore/hostfs.TestUnknownNodes"},
 	{"sizes of attributes are trusted", "fusecore.TestSetxattr fusecore.TestXattrTooLong"},
 	{"operations that were not negotiated", "vhostuser.TestNotNegotiated test/conformance.TestACLsNeedTheGuest"},
-	{"CVE-2017-7471, CVE-2026-39822: links and races lead a path walk outside", "test/conformance.TestLinksAreNotFollowed test/conformance.TestDirectoryMovedOut fusecore/hostfs.TestLinksAreNotFollowed fusecore/hostfs.TestMovedOutside"},
+	{"CVE-2017-7471, CVE-2026-39822: links and races lead a path walk outside", "test/attack.TestSwaps test/attack.TestMovedOutOfShare test/conformance.TestLinksAreNotFollowed test/conformance.TestDirectoryMovedOut fusecore/hostfs.TestLinksAreNotFollowed fusecore/hostfs.TestMovedOutside"},
 
 	// vhost-user back-ends.
 	{"CVE-2018-1059: what is contiguous for the guest is not for the daemon", "virtqueue.TestChains virtqueue/guestmem.TestAppendAndRead"},
@@ -51,7 +53,7 @@ var classes = []struct {
 	// Measured in the Rust virtiofsd 1.14.0.
 	{"a malformed request ends the daemon", "test/conformance.TestFramesCutAnywhere test/conformance.TestReplyRoom test/conformance.TestHeaderLength test/conformance.TestFramesWithBadNames test/conformance.FuzzRequests"},
 	{"names are not checked", "test/conformance.TestOutlawNames"},
-	{"a group stays with a thread", "fusecore/hostfs.TestCallersGroups fusecore/hostfs.TestOwners"},
+	{"a group stays with a thread", "test/attack.TestIdsDoNotLeak fusecore/hostfs.TestCallersGroups fusecore/hostfs.TestOwners"},
 	{"--writeback: what was created to be written cannot be read", "fusecore/hostfs.TestWritebackReads"},
 	{"O_DIRECT reaches the host by CREATE", "cmd/virtiofsd-go.TestOptionsInOpen"},
 	{"lengths of descriptors count as sizes of reads and writes", "test/conformance.TestDataSizes fusecore.TestReadIsBounded"},
