@@ -52,6 +52,10 @@ type Options struct {
 	// 0 means 64.
 	Workers int
 
+	// Memory bounds what the VMM may have this process map. The zero value stands for
+	// guestmem.DefaultLimits. Who serves several VMs in one process gives each its part.
+	Memory guestmem.Limits
+
 	// Fuse are the limits of the FUSE session.
 	Fuse fusecore.Options
 
@@ -94,7 +98,7 @@ func ServeConn(ctx context.Context, c *net.UnixConn, fs fuse.RawFileSystem, o Op
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	mem := guestmem.New()
+	mem := guestmem.NewWithin(o.memory())
 	defer mem.Reset()
 	d := newDevice(mem, fs, o, cancel)
 	defer d.session.Reset()
@@ -120,6 +124,13 @@ func (o *Options) check() error {
 		return fmt.Errorf("virtiofs: %d request queues, want 1 to %d", o.Queues, MaxRequestQueues)
 	}
 	return nil
+}
+
+func (o *Options) memory() guestmem.Limits {
+	if o.Memory == (guestmem.Limits{}) {
+		return guestmem.DefaultLimits
+	}
+	return o.Memory
 }
 
 func (o *Options) logger() *zap.Logger {

@@ -12,6 +12,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/virtiofsd-go/virtiofsd-go/virtqueue/guestmem"
 )
 
 // Open files that the daemon itself needs for each share beside those that it keeps for the guest.
@@ -132,4 +134,11 @@ func setProcs() {
 	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) < leastProcs {
 		runtime.GOMAXPROCS(leastProcs)
 	}
+}
+
+// memoryOf is what each of n VMs may have mapped here: together half of what a process can have
+// (amd64's 128 TiB and Linux' vm.max_map_count of 65,530), and enough for any VM.
+func memoryOf(n int) guestmem.Limits {
+	l := guestmem.DefaultLimits
+	return guestmem.Limits{Bytes: l.Bytes / uint64(n), Mappings: max(min(l.Mappings, 32_000/n), guestmem.MaxRegions+64)}
 }

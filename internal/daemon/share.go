@@ -24,6 +24,7 @@ import (
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/fault"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/idmap"
+	"github.com/virtiofsd-go/virtiofsd-go/virtqueue/guestmem"
 )
 
 // share is a shared directory with its socket, ready to serve one VMM.
@@ -40,6 +41,7 @@ type common struct {
 	budget  int          // how many files each may keep open for its guest
 	inodes  uint32       // how many files the guest of each may know
 	workers int          // how many requests of each may wait for the host at once
+	memory  guestmem.Limits // what each VM may have mapped here
 	locks   *locks.Space // where guests wait for each other's file locks
 	pages   *cache.Cache // pages of all files
 }
@@ -50,7 +52,7 @@ func openShare(c config.Share, all common, log *zap.Logger) (*share, error) {
 	if err := checkDir(c.SharedDir); err != nil {
 		return nil, err
 	}
-	s := &share{log: log, opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Workers: all.workers, Logger: log}}
+	s := &share{log: log, opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Workers: all.workers, Memory: all.memory, Logger: log}}
 	if log.Core().Enabled(traceLevel) {
 		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
 	}

@@ -29,7 +29,8 @@ func openShares(cfg config.Config, pages *cache.Cache, log *zap.Logger) (shares 
 	if err != nil {
 		return nil, err
 	}
-	all := common{budget: budget, inodes: inodes, workers: workersOf(cfg.ThreadPoolSize), locks: locks.NewSpace(), pages: pages}
+	all := common{budget: budget, inodes: inodes, workers: workersOf(cfg.ThreadPoolSize), memory: memoryOf(len(cfg.Shares)),
+		locks: locks.NewSpace(), pages: pages}
 	setThreads((all.workers + 1 + virtiofs.MaxRequestQueues) * len(cfg.Shares))
 	for _, c := range cfg.Shares {
 		own := log

@@ -23,13 +23,13 @@ const (
 
 // assault runs an attack against the daemon, which has another guest meanwhile, and checks that it
 // lives, serves that guest and has nothing left of the attack.
-func assault(t *testing.T, attack func(t *testing.T, d *daemon, sock string)) {
+func assault(t *testing.T, attack func(t *testing.T, d *daemon, sock string), args ...string) {
 	t.Helper()
 	bin, err := realDaemon()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := startDaemon(t, bin, times+1)
+	d := startDaemon(t, bin, times+1, args...)
 	other := newNeighbour(t, d.socks[times])
 	before := d.usage()
 	var after [times]usage

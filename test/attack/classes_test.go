@@ -46,6 +46,8 @@ var classes = []struct {
 	{"messages cut, of wrong sizes, replies that nobody asked for", "test/conformance.TestMessageSizes test/conformance.TestMessageHeaders test/conformance.TestMessagesInPieces vhostuser.TestFramingErrors vhostuser.TestTruncated"},
 	{"a VMM that does not listen", "test/attack.TestDeafVMM vhostuser.TestDeafPeer"},
 	{"memory that is taken away", "test/attack.TestMemoryMoves test/conformance.TestTruncatedMemory test/conformance.TestTruncatedMemoryInFlight test/conformance.TestMemoryBeyondFile virtqueue/guestmem.TestTruncatedLog"},
+	{"memory in files whose pages the VMM serves, or does not", "test/attack.TestTrappedMemory"},
+	{"one VMM takes the address space or the mappings of all", "test/attack.TestAddressSpaceHoard test/attack.TestMappingHoard virtqueue/guestmem.TestLimits"},
 	{"resets without end", "test/attack.TestResetsInLoops"},
 	{"fds of odd kinds", "test/attack.TestOddFDs virtqueue.TestKickKinds virtqueue.TestCallKinds virtqueue/guestmem.TestRefusedFiles"},
 	{"one guest takes all of the time", "test/attack.TestBusyRings test/attack.TestEverythingWaits"},

@@ -167,3 +167,18 @@ func (d *daemon) usage() (u usage) {
 	}
 	return u
 }
+
+// virtualSize is the address space in use by the process that uses most, in bytes.
+func (d *daemon) virtualSize() (most uint64) {
+	d.t.Helper()
+	for _, pid := range d.pids() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		var pages uint64
+		fmt.Sscan(string(b), &pages)
+		most = max(most, pages*uint64(os.Getpagesize()))
+	}
+	return most
+}

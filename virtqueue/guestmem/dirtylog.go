@@ -16,7 +16,8 @@ const logPage = 4096
 // from guest physical address 0. It is shared with the VMM, which collects and clears it at any
 // time, so bits are set with atomic operations.
 type dirtyLog struct {
-	on atomic.Bool // read first: the hot path costs one load
+	from *budget
+	on   atomic.Bool // read first: the hot path costs one load
 
 	mu   sync.RWMutex // held for reading while bits are set
 	raw  []byte       // the whole mapping, page-aligned; nil: none
@@ -31,7 +32,7 @@ func (m *Memory) SetLog(fd int, size, offset uint64) error {
 	if size == 0 || size > math.MaxUint64/8 {
 		return fmt.Errorf("%w: dirty log of %#x bytes", ErrRegion, size)
 	}
-	raw, skip, err := mapFile(fd, size, offset)
+	raw, skip, err := m.budget.mapFile(fd, size, offset)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (l *dirtyLog) set(raw []byte, skip, bits uint64) {
 	l.raw, l.skip, l.bits = raw, skip, bits
 	l.mu.Unlock()
 	if old != nil {
-		unmap(old)
+		l.from.munmap(old)
 	}
 }
 

@@ -21,12 +21,17 @@ type Memory struct {
 
 	gen atomic.Uint64 // of current; written under mu
 
-	log dirtyLog
+	budget *budget
+	log    dirtyLog
 }
 
-// New returns a memory without regions.
-func New() *Memory {
-	return &Memory{current: newTable(nil, 0)}
+// New returns a memory without regions, with DefaultLimits.
+func New() *Memory { return NewWithin(DefaultLimits) }
+
+// NewWithin is New with other limits.
+func NewWithin(l Limits) *Memory {
+	b := &budget{limits: l}
+	return &Memory{current: newTable(nil, 0), budget: b, log: dirtyLog{from: b}}
 }
 
 // Generation changes with every change of the table. One atomic load.
@@ -50,7 +55,7 @@ func (m *Memory) Replace(rs []Region, fds []int) error {
 	if len(rs) > MaxRegions {
 		return errTooMany(len(rs))
 	}
-	maps, err := mapAll(rs, fds)
+	maps, err := m.mapAll(rs, fds)
 	// The table takes references of its own.
 	defer releaseAll(maps)
 	if err == nil {
@@ -74,7 +79,7 @@ func (m *Memory) Add(r Region, fd int) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	add, err := mapRegion(r, fd)
+	add, err := mapRegion(r, fd, m.budget)
 	if err != nil {
 		return err
 	}
@@ -139,12 +144,12 @@ func (m *Memory) swapLocked(regions []*mapping) *Table {
 }
 
 // mapAll returns what it mapped so far with an error, too.
-func mapAll(rs []Region, fds []int) (maps []*mapping, err error) {
+func (m *Memory) mapAll(rs []Region, fds []int) (maps []*mapping, err error) {
 	for i, r := range rs {
 		if err := r.check(); err != nil {
 			return maps, err
 		}
-		mp, err := mapRegion(r, fds[i])
+		mp, err := mapRegion(r, fds[i], m.budget)
 		if err != nil {
 			return maps, err
 		}

@@ -50,23 +50,24 @@ type mapping struct {
 	Region
 	mem  []byte // exactly the region
 	raw  []byte // what was mapped: mem, rounded out to pages
+	from *budget
 	refs atomic.Int64
 }
 
 func (m *mapping) release() {
 	if m.refs.Add(-1) == 0 {
-		unmap(m.raw)
+		m.from.munmap(m.raw)
 	}
 }
 
 // mapRegion maps r out of the file fd, which stays open. The caller has the only reference.
-func mapRegion(r Region, fd int) (*mapping, error) {
-	raw, skip, err := mapFile(fd, r.Size, r.FileOffset)
+func mapRegion(r Region, fd int, b *budget) (*mapping, error) {
+	raw, skip, err := b.mapFile(fd, r.Size, r.FileOffset)
 	if err != nil {
 		return nil, err
 	}
 	end := skip + r.Size
-	m := &mapping{Region: r, mem: raw[skip:end:end], raw: raw}
+	m := &mapping{Region: r, mem: raw[skip:end:end], raw: raw, from: b}
 	m.refs.Store(1)
 	return m, nil
 }
@@ -74,7 +75,7 @@ func mapRegion(r Region, fd int) (*mapping, error) {
 // mapFile maps size bytes at offset of the file fd, shared, readable and writable, rounded out to
 // pages: the bytes wanted start at raw[skip]. A range beyond the file's end is refused, as touching
 // it would fault.
-func mapFile(fd int, size, offset uint64) (raw []byte, skip uint64, err error) {
+func (b *budget) mapFile(fd int, size, offset uint64) (raw []byte, skip uint64, err error) {
 	if size > math.MaxInt64 || offset > math.MaxInt64-size {
 		return nil, 0, fmt.Errorf("%w: file range overflow", ErrRegion)
 	}
@@ -87,14 +88,29 @@ func mapFile(fd int, size, offset uint64) (raw []byte, skip uint64, err error) {
 		return nil, 0, fmt.Errorf("%w: file range overflow", ErrRegion)
 	}
 	length := (skip + size + align - 1) &^ (align - 1)
-	raw, err = unix.Mmap(fd, int64(offset-skip), int(length),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
-	if err != nil {
-		return nil, 0, os.NewSyscallError("mmap", err)
+	if raw, err = b.mmap(fd, offset-skip, length); err != nil {
+		return nil, 0, err
 	}
 	// A core dump of the daemon has no use for the guest's memory. Best effort.
 	_ = unix.Madvise(raw, unix.MADV_DONTDUMP)
 	return raw, skip, nil
+}
+
+// checkFile refuses files that would do harm as memory. Who touches a page of a FUSE or network file
+// system waits for another process, in the middle of Go code, and with it the next garbage collection and
+// all guests of the process. /dev/zero is memory of ours, of any size.
+func checkFile(st *unix.Stat_t, fs *unix.Statfs_t) error {
+	const memMajor = 1 // Linux Documentation/admin-guide/devices.txt: /dev/mem, /dev/zero and others
+	switch typ := st.Mode & unix.S_IFMT; {
+	case typ == unix.S_IFBLK, typ == unix.S_IFCHR && unix.Major(st.Rdev) == memMajor:
+		return fmt.Errorf("%w: device %d:%d is no guest memory", ErrRegion, unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	}
+	switch int64(fs.Type) {
+	case unix.FUSE_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC,
+		unix.CEPH_SUPER_MAGIC, unix.AFS_SUPER_MAGIC, unix.CODA_SUPER_MAGIC, unix.V9FS_MAGIC:
+		return fmt.Errorf("%w: it is on a FUSE or network file system (%#x): use memory-backend-memfd, or a directory on tmpfs", ErrRegion, fs.Type)
+	}
+	return nil
 }
 
 // mapAlign returns what offsets and lengths of mappings of fd must be multiples of, a power of two,
@@ -112,15 +128,12 @@ func mapAlign(fd int, end uint64) (uint64, error) {
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return 0, os.NewSyscallError("fstatfs", err)
 	}
+	if err := checkFile(&st, &fs); err != nil {
+		return 0, err
+	}
 	// Huge pages can be mapped and unmapped only whole; the block size is the page size.
 	if fs.Type == unix.HUGETLBFS_MAGIC {
 		align = uint64(fs.Bsize)
 	}
 	return align, nil
-}
-
-func unmap(raw []byte) {
-	if err := unix.Munmap(raw); err != nil {
-		panic(fmt.Sprintf("guestmem: munmap: %v", err))
-	}
 }
