@@ -38,12 +38,12 @@ type share struct {
 
 // common is what the shares of a process have in common.
 type common struct {
-	budget  int          // how many files each may keep open for its guest
-	inodes  uint32       // how many files the guest of each may know
-	workers int          // how many requests of each may wait for the host at once
+	budget  int             // how many files each may keep open for its guest
+	inodes  uint32          // how many files the guest of each may know
+	workers int             // how many requests of each may wait for the host at once
 	memory  guestmem.Limits // what each VM may have mapped here
-	locks   *locks.Space // where guests wait for each other's file locks
-	pages   *cache.Cache // pages of all files
+	locks   *locks.Space    // where guests wait for each other's file locks
+	pages   *cache.Cache    // pages of all files
 }
 
 // openShare looks at the shared directory and opens its socket. The caller closes the share when
