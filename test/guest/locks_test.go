@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,8 +19,7 @@ import (
 // lockKinds are the kinds of locks that the agent can take.
 var lockKinds = []string{"posix", "ofd", "flock"}
 
-// lockers are guests with daemons of their own and a program of the host, that lock files of one
-// directory.
+// lockers are guests and a program of the host, that lock files of one directory.
 type lockers struct {
 	t     *testing.T
 	dir   string // of the host; /mnt/share in each guest
@@ -27,15 +27,36 @@ type lockers struct {
 	boxes []*box
 }
 
+// lockArgs are the options of the guests' shares.
+var lockArgs = []string{"--cache=never", "--xattr", "--posix-lock", "--flock"}
+
+// newLockers boots guests with a daemon each.
 func newLockers(t *testing.T, kinds ...Kind) *lockers {
+	dir, sockets := t.TempDir(), []string{}
+	for range kinds {
+		sockets = append(sockets, serve(t, DaemonSpec{Shared: dir, Tag: "share", Args: lockArgs, Race: true}).Socket)
+	}
+	return bootLockers(t, dir, sockets, kinds)
+}
+
+// newLockersOfOne boots guests that one daemon serves.
+func newLockersOfOne(t *testing.T, kinds ...Kind) *lockers {
+	dir, sockets := t.TempDir(), []string{}
+	d := serve(t, DaemonSpec{Shared: dir, Shares: slices.Repeat([]string{"tag=share"}, len(kinds)), Args: lockArgs, Race: true})
+	for i := range kinds {
+		sockets = append(sockets, d.SocketOf(i))
+	}
+	return bootLockers(t, dir, sockets, kinds)
+}
+
+func bootLockers(t *testing.T, dir string, sockets []string, kinds []Kind) *lockers {
 	tools, err := buildTools()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lockers{t: t, dir: t.TempDir(), agent: filepath.Join(tools, "agent")}
-	for _, k := range kinds {
-		d := serve(t, DaemonSpec{Shared: l.dir, Tag: "share", Args: []string{"--cache=never", "--xattr", "--posix-lock", "--flock"}, Race: true})
-		b := boot(t, Spec{Kind: k, Shares: []Share{{d.Socket, "share", 1}}})
+	l := &lockers{t: t, dir: dir, agent: filepath.Join(tools, "agent")}
+	for i, k := range kinds {
+		b := boot(t, Spec{Kind: k, Shares: []Share{{sockets[i], "share", 1}}})
 		b.mount("share")
 		l.boxes = append(l.boxes, b)
 	}
@@ -51,7 +72,8 @@ func (l *lockers) on(t *testing.T) *lockers {
 	return sub
 }
 
-// TestLocks has two guests and the host lock the same files.
+// TestLocks has two guests and the host lock the same files; the guests have daemons of their own, or shares
+// of one daemon.
 func TestLocks(t *testing.T) {
 	pairs := [][]Kind{{UML61, UML61}}
 	if full() {
@@ -60,6 +82,7 @@ func TestLocks(t *testing.T) {
 	for _, kinds := range pairs {
 		t.Run(fmt.Sprint(kinds), func(t *testing.T) { testLocks(t, newLockers(t, kinds...)) })
 	}
+	t.Run("one-daemon", func(t *testing.T) { testLocks(t, newLockersOfOne(t, UML61, UML61)) })
 }
 
 func testLocks(t *testing.T, l *lockers) {
@@ -67,7 +90,6 @@ func testLocks(t *testing.T, l *lockers) {
 	t.Run("try", func(t *testing.T) { l.on(t).try() })
 	t.Run("sqlite", func(t *testing.T) { l.on(t).sqlite() })
 	t.Run("killed holder", func(t *testing.T) { l.on(t).killedHolder() })
-	t.Run("posix", func(t *testing.T) { checkPosix(l.boxes[0].on(t), share{host: l.dir, guest: "/mnt/share"}, 1) })
 	t.Run("dead guest", func(t *testing.T) { l.on(t).deadGuest() })
 }
 
