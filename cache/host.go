@@ -77,6 +77,7 @@ const (
 	WriteDirect WriteFlags = 1 << 3 // the guest opened the file with O_DIRECT
 	WriteCache  WriteFlags = 1 << 4 // from the guest's page cache (FUSE_WRITE_CACHE): the flags above do not count
 	WriteNowait WriteFlags = 1 << 5 // EAGAIN instead of waiting for a range lock; nothing counts as done
+	WriteWhole  WriteFlags = 1 << 6 // an error if the host did not take all
 )
 
 const (

@@ -133,7 +133,7 @@ func (w *world) opRead(g int, r *rand.Rand, f *File) {
 func (w *world) opWrite(g int, r *rand.Rand, f *File) {
 	off, data := place(r), make([]byte, length(r))
 	fillRandom(r, data)
-	fl := []WriteFlags{0, 0, 0, 0, WriteDirect, WriteSync, WriteDSync, WriteCache, WriteCache, WriteAppend}[r.IntN(10)]
+	fl := []WriteFlags{0, 0, 0, 0, WriteDirect, WriteDirect | WriteWhole, WriteSync, WriteDSync, WriteCache, WriteCache, WriteAppend}[r.IntN(11)]
 	if fl == WriteAppend && r.IntN(3) > 0 {
 		fl, data = 0, data[:min(len(data), 50)] // the file is cut off seldom
 	}

@@ -39,7 +39,7 @@ func predicted(seed uint64, n int, lazy bool, p planted) (found []string) {
 		for range i / 200 % 2 * 3 { // now and then the pages pay
 			_, _ = f.ReadAt(nil, [][]byte{make([]byte, 3*PageSize)}, 0, 0)
 		}
-		fl := []WriteFlags{0, 0, 0, WriteSync, WriteDSync, WriteCache, WriteDirect, WriteAppend}[r.IntN(8)]
+		fl := []WriteFlags{0, 0, 0, WriteSync, WriteDSync, WriteCache, WriteDirect, WriteDirect | WriteWhole, WriteAppend}[r.IntN(9)]
 		switch r.IntN(6) {
 		case 0:
 			_ = f.Truncate(nil, place(r))

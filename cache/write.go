@@ -11,7 +11,8 @@ import (
 // WriteAt writes src, which may be memory of a guest, at off, or at the end of the file with
 // WriteAppend. It returns how many bytes the host took: if not all, the host refused the next one,
 // src is not there, or cancel was closed. An error means that none was taken, or, for WriteSync,
-// WriteDSync and WriteCache, that not all were. EINTR: cancel was closed before the host took any.
+// WriteDSync, WriteCache and WriteWhole, that not all were. EINTR: cancel was closed before the host took
+// any, or all.
 func (f *File) WriteAt(cancel <-chan struct{}, src [][]byte, off int64, fl WriteFlags) (int, error) {
 	if fl&WriteCache != 0 {
 		fl &= WriteCache | WriteNowait
@@ -63,10 +64,11 @@ func (w *write) answer(n int, err error) (int, error) {
 			return 0, w.f.failed(err)
 		}
 	}
+	whole := w.flags&(WriteCache|WriteWhole) != 0
 	switch {
-	case w.flags&WriteCache != 0 && w.took < n && err == nil, w.took == 0 && err == nil:
+	case whole && w.took < n && err == nil, w.took == 0 && err == nil:
 		return 0, unix.EIO // the host took nothing and said nothing
-	case w.flags&WriteCache != 0 && err != nil, w.took == 0:
+	case whole && err != nil, w.took == 0:
 		return 0, err
 	}
 	return w.took, nil

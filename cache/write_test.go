@@ -116,7 +116,7 @@ func TestRefusals(t *testing.T) {
 		for _, size := range [][2]int64{{p, 3 * p}, {p + 100, 3*p - 100}, {p + 100, 2*p + 50}, {p + 7, 50}} {
 			for _, cut := range []int{0, 1, 50, 3995, 3996, 3997, p - 1, p, p + 1, 2 * p, 3*p - 1} {
 				for _, refusal := range errs {
-					for _, flags := range []WriteFlags{0, WriteSync, WriteCache, WriteDirect, WriteAppend} {
+					for _, flags := range []WriteFlags{0, WriteSync, WriteCache, WriteDirect, WriteDirect | WriteWhole, WriteAppend} {
 						if int64(cut) < size[1] {
 							refuse(t, before, size[0], int(size[1]), cut, refusal, flags)
 						}
@@ -151,7 +151,7 @@ func refuse(t *testing.T, before []int64, off int64, n, cut int, refusal error, 
 	got, err := b.write(off, pattern(2, n), flags)
 	wantN, wantErr := cut, error(nil)
 	switch {
-	case flags&WriteSync != 0 && refusal != nil, flags&WriteCache != 0, cut == 0:
+	case flags&WriteSync != 0 && refusal != nil, flags&(WriteCache|WriteWhole) != 0, cut == 0:
 		wantN, wantErr = 0, refusal
 		if refusal == nil {
 			wantErr = unix.EIO

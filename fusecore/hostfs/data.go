@@ -96,6 +96,10 @@ func (fs *FS) write(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte, fl 
 	} else {
 		f = h.data(in.Flags)
 		fl |= h.sync | writeFlags(in.Flags)
+		if fl&cache.WriteDirect != 0 && fs.fopenOf(h)&fuse.FOPEN_DIRECT_IO == 0 {
+			// Linux makes EIO of a part (fs/fuse/file.c, fuse_get_res_by_io), and would hide the host's errno.
+			fl |= cache.WriteWhole
+		}
 	}
 	if fs.writeback.Load() {
 		fl &^= cache.WriteAppend // the guest knows better than the host where the file ends

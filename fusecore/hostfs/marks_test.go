@@ -78,6 +78,31 @@ func (s *share) put8(f fuse.CreateOut, flags, writeFlags uint32) fuse.Status {
 	return st
 }
 
+// TestPartOfDirectWrite: of a WRITE with O_DIRECT of which the host took a part, a guest is told the part if
+// its kernel can tell the program, and the host's errno if not. The file is marked in both cases.
+func TestPartOfDirectWrite(t *testing.T) {
+	for _, mode := range allModes {
+		for _, direct := range []bool{false, true} {
+			bad := &badHost{after: 3}
+			s := newShare(t, Config{Cache: mode, AllowDirectIO: direct, Faults: bad})
+			f := s.createFile("f", unix.O_RDWR)
+			bad.set("write", unix.ENOSPC)
+			in := &fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh, Size: 8, Flags: unix.O_RDWR | unix.O_DIRECT}
+			n, st := s.Writev(nil, in, [][]byte{[]byte("refused!")})
+			wantN, wantSt := uint32(0), fuse.Status(unix.ENOSPC)
+			if f.OpenFlags&fuse.FOPEN_DIRECT_IO != 0 {
+				wantN, wantSt = 3, fuse.OK
+			}
+			if n != wantN || st != wantSt || s.text("f") != "ref" {
+				t.Errorf("%v, allowed %v: %d, %v; want %d, %v; the host has %q", mode, direct, n, st, wantN, wantSt, s.text("f"))
+			}
+			if s.nodes.Marks(inodes.ID(f.NodeId))&inodes.Refused == 0 {
+				t.Errorf("%v, allowed %v: the file is not marked", mode, direct)
+			}
+		}
+	}
+}
+
 // lifetimes are what all answers of the guest's about a file say: how long its attributes are good,
 // and the FOPEN_* of OPEN and CREATE.
 func (s *share) lifetimes(f fuse.CreateOut, name string) (attrs []time.Duration, opens []uint32) {
