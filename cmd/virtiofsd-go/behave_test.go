@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,6 +64,43 @@ func TestOptionInodeFileHandles(t *testing.T) {
 			t.Errorf("--inode-file-handles=%s says:\n%s", use, d.output())
 		}
 	}
+}
+
+// The daemon has the right to open by handles only where it uses them; who insists on them must have it.
+func TestRightToOpenByHandle(t *testing.T) {
+	const right = 1 << unix.CAP_DAC_READ_SEARCH
+	for use, want := range map[string]uint64{"never": 0, "prefer": right, "mandatory": right} {
+		p, _ := startReady(t, "--inode-file-handles="+use)
+		if got := p.capabilities(t) & right; got != want {
+			t.Errorf("--inode-file-handles=%s: capability %#x, want %#x", use, got, want)
+		}
+	}
+	for use, fails := range map[string]bool{"never": false, "prefer": false, "mandatory": true} {
+		p := startCmd(t, exec.Command("setpriv", "--bounding-set=-dac_read_search", daemonBinary, "--sandbox=none",
+			"--shared-dir", t.TempDir(), "--socket-path", filepath.Join(t.TempDir(), "s"), "--inode-file-handles="+use))
+		if !fails {
+			p.waitFor(readyLine)
+			continue
+		}
+		p.wait(1)
+		if !strings.Contains(p.output(), "file handles cannot be used") {
+			t.Errorf("--inode-file-handles=%s without the right says:\n%s", use, p.output())
+		}
+	}
+}
+
+// capabilities are the process's effective ones.
+func (p *proc) capabilities(t *testing.T) (set uint64) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(status), "\nCapEff:\t")
+	if _, err := fmt.Sscanf(line, "%x", &set); err != nil {
+		t.Fatalf("%s: %v", status, err)
+	}
+	return set
 }
 
 // TestOptionsInOpen: the flags of open(2) that the daemon's own fds of a file have, all together.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,41 @@ func TestFilesGoBothWays(t *testing.T) {
 	b := make([]byte, 100)
 	if n, errno := g.Read(e.NodeId, o.Fh, 0, b); errno != 0 || string(b[:n]) != "hello guest" {
 		t.Errorf("the guest reads %q, %v", b[:n], errno)
+	}
+	g.vm.Close()
+	g.daemon.wait(0)
+}
+
+// A share can be a single file: the guest's root is that file, and nothing beside it is within reach.
+func TestShareOfOneFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "image")
+	if err := errors.Join(os.WriteFile(path, []byte("hello guest"), 0o644), os.WriteFile(filepath.Join(dir, "beside"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	g, _ := boot(t, frontend.Options{}, "--shared-dir", path)
+	a, errno := g.GetAttr(root)
+	if errno != 0 || a.Mode != syscall.S_IFREG|0o644 || a.Size != 11 {
+		t.Fatalf("GETATTR of the root: mode %o, size %d, %v", a.Mode, a.Size, errno)
+	}
+	o, errno := g.Open(root, syscall.O_RDWR)
+	if errno != 0 {
+		t.Fatalf("OPEN: %v", errno)
+	}
+	if n, errno := g.Write(root, o.Fh, 6, []byte("host!")); n != 5 || errno != 0 {
+		t.Errorf("WRITE: %d, %v", n, errno)
+	}
+	b := make([]byte, 100)
+	if n, errno := g.Read(root, o.Fh, 0, b); errno != 0 || string(b[:n]) != "hello host!" {
+		t.Errorf("READ: %q, %v", b[:n], errno)
+	}
+	if b, err := os.ReadFile(path); string(b) != "hello host!" || err != nil {
+		t.Errorf("the host reads %q, %v", b, err)
+	}
+	for _, name := range []string{"beside", "image"} {
+		if _, errno := g.Lookup(root, name); errno != syscall.ENOTDIR {
+			t.Errorf("LOOKUP of %s: %v, want ENOTDIR", name, errno)
+		}
 	}
 	g.vm.Close()
 	g.daemon.wait(0)
