@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,5 +83,29 @@ func TestShareThatCannotStart(t *testing.T) {
 	}
 	if exists(dir+"/a") || exists(dir+"/a.pid") {
 		t.Error("the socket of the other share is left")
+	}
+}
+
+// TestSharesFromFile: a file of options says what is shared, and the command line the rest.
+func TestSharesFromFile(t *testing.T) {
+	dir := t.TempDir()
+	conf, a, b := filepath.Join(dir, "vm.conf"), filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	text := "locked\nsandbox = none\n[one]\nshared-dir = " + t.TempDir() + "\nsocket-path = " + a +
+		"\n[two]\nshared-dir = " + t.TempDir() + "\nsocket-path = " + b + "\nreadonly\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, nil, "--config", conf, "--log-level=debug")
+	p.waitFor(readyLine)
+	p.waitFor(readyLine)
+	askFeatures(t, connect(t, a))
+	askFeatures(t, connect(t, b))
+	p.signal(unix.SIGTERM)
+	p.wait(0)
+
+	p = start(t, nil, "--config", conf, "-o", "source=/")
+	p.wait(2)
+	if want := "virtiofsd-go: --shared-dir and --share exclude each other"; !strings.Contains(p.output(), want) {
+		t.Errorf("it says\n%s\nwant %q", p.output(), want)
 	}
 }
