@@ -23,7 +23,7 @@ func swapRounds() int {
 	if os.Getenv("VIRTIOFSD_GO_FULL") == "1" {
 		return 5000
 	}
-	return 400
+	return 200
 }
 
 // The contents of files within the share, and of those that no guest may read or change.
@@ -108,6 +108,14 @@ func (s stage) swap(t *testing.T, stop *atomic.Bool, pairs ...[2]string) (swaps 
 	return swaps
 }
 
+// blink makes g, a link to a file outside that is there or is not, and removes it, until it is told to stop.
+func (s stage) blink(stop *atomic.Bool) {
+	for n := 0; !stop.Load(); n++ {
+		unix.Symlink([]string{"../canaries/f", "../canaries/new"}[n%2], s.share+"/g") // a guest may have made g
+		unix.Unlink(s.share + "/g")
+	}
+}
+
 // TestSwaps: while the host exchanges directories and files for links that lead outside, for fifos and for
 // each other, guests do all that they can by names and by nodes that they know. Nothing outside is read
 // or changed, and no fifo is opened, however files are known again: by fds, handles or names.
@@ -134,6 +142,7 @@ func TestSwaps(t *testing.T) {
 			host.Go(func() {
 				swaps = s.swap(t, &stop, [2]string{"d", "l"}, [2]string{"f", "s"}, [2]string{"f", "p"}, [2]string{"f", "spare"}, [2]string{"d", "f"}, [2]string{"n", "f"})
 			})
+			host.Go(func() { s.blink(&stop) })
 			guests.Go(func() { s.crowd(g.On(queues - 1)) })
 			var seen [queues - 1]findings
 			for i := range seen {
@@ -207,13 +216,16 @@ func intrude(t *testing.T, c *frontend.Client, id int) (seen findings) {
 	return seen
 }
 
-// create makes f itself, over whatever it is now.
+// create makes f and g, over whatever they are now.
 func create(c *frontend.Client, spare string, count func(syscall.Errno)) {
-	out, errno := c.Create(frontend.RootID, "f", unix.O_RDWR|unix.O_TRUNC, 0o644, 0)
-	if count(errno); errno == 0 {
-		c.Write(out.NodeId, out.Fh, 0, []byte(inside))
-		c.Release(out.NodeId, out.Fh, 0)
+	for _, name := range []string{"f", "g", "g", "g"} {
+		out, errno := c.Create(frontend.RootID, name, unix.O_RDWR|unix.O_TRUNC, 0o644, 0)
+		if count(errno); errno == 0 {
+			c.Write(out.NodeId, out.Fh, 0, []byte(inside))
+			c.Release(out.NodeId, out.Fh, 0)
+		}
 	}
+	c.Unlink(frontend.RootID, "g")
 	count(c.Rename(frontend.RootID, "s", frontend.RootID, spare))
 	count(c.Rename(frontend.RootID, spare, frontend.RootID, "s"))
 }
