@@ -58,7 +58,7 @@ func TestPosixWhole(t *testing.T) {
 	needRoot(t)
 	times, modes := 2, []string{"never", "auto", "always"}
 	if full() {
-		times, modes = 10, append(modes, "metadata")
+		times, modes = 5, append(modes, "metadata")
 	}
 	for _, k := range behaveKinds() {
 		t.Run(string(k), func(t *testing.T) {
