@@ -37,6 +37,7 @@ type Cache struct {
 	planted   planted
 	eager     bool // for tests: a write makes pages also in a mapping that has none, and all are worth it
 	hashStart uint64
+	common    *Tenant // of files without one
 
 	table    sync.RWMutex
 	mappings map[Key]*mapping
@@ -46,7 +47,8 @@ type Cache struct {
 	owners []*mapping // by mapping.slot
 	spare  []uint32   // slots of owners that are free
 	lost   []*mapping // each once: they have lost pages since they were last looked at
-	queues [4]queue
+	unused queue      // frames without a page
+	all    []*Tenant  // by link.tenant; the first is that of files without one
 	ghosts ghosts
 	born   uint64 // mappings made so far
 	trim   trim
@@ -109,6 +111,9 @@ type Handle struct {
 	Buffered HostFile
 	// Mode is the policy of the share.
 	Mode Mode
+	// Tenant is who pays for the pages, if the file has none of another one yet. nil: one that all
+	// have in common.
+	Tenant *Tenant
 	// Untrusted: the file system's identities or times cannot be relied on (see Trusted).
 	Untrusted bool
 }
@@ -136,7 +141,7 @@ func (c *Cache) Open(k Key, h Handle) *File {
 	defer c.table.Unlock()
 	if f.m = c.mappings[k]; f.m == nil {
 		c.reap()
-		f.m = c.newMapping(k)
+		f.m = c.newMapping(k, h.Tenant)
 		c.mappings[k] = f.m
 	}
 	f.m.refs++

@@ -7,8 +7,10 @@ package cache
 // hit meanwhile. Then it moves to the main queue, where it lives as long as it is hit. One that
 // comes again soon after it was thrown out goes to the main queue at once. So a scan passes
 // through the small queue and leaves the rest alone, and a hit only counts.
+//
+// Each tenant has these two queues for itself, and tenant.go says in whose a place is made.
 
-// queueName is an index of Cache.queues.
+// queueName is the queue that a frame is in.
 type queueName uint8
 
 const (
@@ -32,8 +34,10 @@ type queue struct {
 }
 
 func (c *Cache) pushFront(name queueName, i uint32) {
-	q, l := &c.queues[name], &c.links[i]
-	l.queue, l.prev, l.next = name, 0, q.first
+	l := &c.links[i]
+	l.queue = name
+	q := c.queueOf(l)
+	l.prev, l.next = 0, q.first
 	if q.first == 0 {
 		q.last = i
 	} else {
@@ -45,7 +49,7 @@ func (c *Cache) pushFront(name queueName, i uint32) {
 
 func (c *Cache) unlink(i uint32) {
 	l := &c.links[i]
-	q := &c.queues[l.queue]
+	q := c.queueOf(l)
 	if l.prev == 0 {
 		q.first = l.next
 	} else {
@@ -60,14 +64,26 @@ func (c *Cache) unlink(i uint32) {
 	q.len--
 }
 
-// evict takes a page out of the cache and returns its frame, unlinked, or 0.
-func (c *Cache) evict() uint32 {
+// queueOf is the queue that l is in.
+func (c *Cache) queueOf(l *link) *queue {
+	switch l.queue {
+	case smallQueue:
+		return &c.all[l.tenant].small
+	case mainQueue:
+		return &c.all[l.tenant].main
+	}
+	return &c.unused
+}
+
+// evict takes a page out of the cache, for t, and returns its frame, unlinked, or 0.
+func (c *Cache) evict(t *Tenant) uint32 {
+	t = c.payer(t)
 	for range maxLooks {
-		name := mainQueue
-		if small := c.queues[smallQueue].len; small > c.frames/10 || c.queues[mainQueue].len == 0 {
-			name = smallQueue
+		name, q := mainQueue, &t.main
+		if t.small.len > t.frames()/10 || t.main.len == 0 {
+			name, q = smallQueue, &t.small
 		}
-		i := c.queues[name].last
+		i := q.last
 		if i == 0 {
 			return 0
 		}
@@ -126,18 +142,24 @@ func (m *mapping) sacrifice(n int64, i uint32, spend bool) verdict {
 
 // evictIdle takes all pages out. Called with Cache.mu.
 func (c *Cache) evictIdle() {
-	for _, name := range []queueName{smallQueue, mainQueue} {
-		for i := c.queues[name].last; i != 0; {
-			before := c.links[i].prev
-			l := c.links[i]
-			v := c.owners[l.owner].sacrifice(l.page, i, true)
-			if v == gone {
-				c.losing(i)
-				c.unlink(i)
-				c.pushFront(freeQueue, i)
-			}
-			i = before
+	for _, t := range c.all {
+		for _, q := range []*queue{&t.small, &t.main} {
+			c.evictQueue(q)
 		}
+	}
+}
+
+func (c *Cache) evictQueue(q *queue) {
+	for i := q.last; i != 0; {
+		before := c.links[i].prev
+		l := c.links[i]
+		v := c.owners[l.owner].sacrifice(l.page, i, true)
+		if v == gone {
+			c.losing(i)
+			c.unlink(i)
+			c.pushFront(freeQueue, i)
+		}
+		i = before
 	}
 }
 

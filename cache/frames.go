@@ -17,6 +17,7 @@ type link struct {
 	page       int64
 	prev, next uint32
 	owner      uint32 // slot in Cache.owners
+	tenant     uint16 // in Cache.all: in whose queue it is
 	queue      queueName
 	resident   bool // the system has given memory for it
 }
@@ -25,6 +26,8 @@ func (c *Cache) initFrames() {
 	c.pages = make([]page, c.frames+1)
 	c.links = make([]link, c.frames+1)
 	c.owners = []*mapping{nil}
+	c.common = &Tenant{}
+	c.all = []*Tenant{c.common}
 	c.ghosts.init(c.frames)
 	c.trim.c = c
 	for i := c.frames; i > 0; i-- {
@@ -38,8 +41,11 @@ func (c *Cache) frame(i uint32) []byte {
 }
 
 // newMapping makes a mapping. Called with Cache.table.
-func (c *Cache) newMapping(k Key) *mapping {
-	m := &mapping{c: c, key: k, worth: worth{mean: start * meanOf}}
+func (c *Cache) newMapping(k Key, t *Tenant) *mapping {
+	if t == nil {
+		t = c.common
+	}
+	m := &mapping{c: c, key: k, tenant: t, worth: worth{mean: start * meanOf}}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.born++
@@ -120,16 +126,16 @@ func (c *Cache) isDown() bool {
 func (c *Cache) tryTake(m *mapping, n int64) uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := c.queues[freeQueue].first
+	i := c.unused.first
 	if i == 0 {
-		if i = c.evict(); i == 0 {
+		if i = c.evict(m.tenant); i == 0 {
 			return 0
 		}
 	} else {
 		c.unlink(i)
 	}
 	l := &c.links[i]
-	l.owner, l.page, l.resident = m.slot, n, true
+	l.owner, l.page, l.tenant, l.resident = m.slot, n, m.tenant.index, true
 	c.pages[i] = page{}
 	if c.ghosts.remove(pageHash(m, n)) {
 		c.pushFront(mainQueue, i) // it was thrown out too early

@@ -320,7 +320,7 @@ func newTestCache(frames int, clock *fakeClock, heap bool) *Cache {
 func (b *bench) checkLeaks() {
 	b.c.mu.Lock()
 	defer b.c.mu.Unlock()
-	if n := b.c.queues[freeQueue].len; n != b.c.frames {
+	if n := b.c.unused.len; n != b.c.frames {
 		b.t.Errorf("%d of %d frames are free when no file is open", n, b.c.frames)
 	}
 	if len(b.c.mappings) != 0 {

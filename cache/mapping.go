@@ -6,10 +6,11 @@ import "sync"
 
 // mapping is the cached pages of one inode, shared by all that have the file open.
 type mapping struct {
-	c    *Cache
-	key  Key
-	slot uint32 // in Cache.owners, by which a frame names its mapping
-	hash uint64 // of all time: no other mapping ever has it
+	c      *Cache
+	key    Key
+	tenant *Tenant // who pays for the pages
+	slot   uint32  // in Cache.owners, by which a frame names its mapping
+	hash   uint64  // of all time: no other mapping ever has it
 
 	refs      int  // open Files; guarded by Cache.table
 	forgotten bool // nothing but the Files pins the inode; guarded by Cache.table

@@ -92,7 +92,7 @@ func (w *world) close() {
 	}
 	w.c.Forget(testKey)
 	w.c.Forget(Key{Dev: 1, Ino: 9})
-	if n := w.c.queues[freeQueue].len; n != w.c.frames {
+	if n := w.c.unused.len; n != w.c.frames {
 		w.finding("%d of %d frames are free at the end", n, w.c.frames)
 	}
 	if w.cfg.heap {

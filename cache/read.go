@@ -25,6 +25,7 @@ func (f *File) ReadAt(cancel <-chan struct{}, dst [][]byte, off int64, fl ReadFl
 		return f.readPast(cancel, s, f.host, dst, off, want, fl)
 	}
 	r := read{f: f, cancel: cancel, s: s, to: cursor{bufs: dst}, off: off, end: off + int64(want), began: f.m.c.Now(), nowait: fl&ReadNowait != 0}
+	f.m.tenant.touch(r.began)
 	if want > maxPages*PageSize || !r.pin() {
 		return f.readPast(cancel, s, f.buffered, dst, off, want, fl)
 	}

@@ -114,6 +114,7 @@ type FS struct {
 	cfg     Config
 	policy  *cachePolicy
 	pages   *cache.Cache
+	tenant  *cache.Tenant // in pages
 	host    *host
 	nodes   *inodes.Table
 	open    handles
@@ -171,6 +172,7 @@ func New(c Config) (*FS, error) {
 	}
 	fs.open.init(c.MaxHandles)
 	fs.locks = fs.newLocks()
+	fs.tenant = fs.pages.Join()
 	return fs, nil
 }
 
@@ -184,6 +186,7 @@ func (fs *FS) Close() error {
 	fs.open.closeAll()
 	fs.nodes.Close()
 	fs.host.close()
+	fs.pages.Leave(fs.tenant)
 	return fs.closePages()
 }
 

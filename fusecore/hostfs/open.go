@@ -96,7 +96,7 @@ func (fs *FS) use(n inodes.Node, fd int, flags uint32) (*handle, error) {
 	v := fs.host.volumeOf(fd, i.Mnt)
 	h := &handle{node: uint64(n.ID()), typ: unix.S_IFREG, fd: fd, host: fs.hostFile(fd, v), key: key(i), sync: syncFlags(flags)}
 	h.access = fs.hostFlags(flags) & unix.O_ACCMODE
-	how := cache.Handle{Host: h.host, Mode: fs.policy.pages, Untrusted: !v.trusted}
+	how := cache.Handle{Host: h.host, Mode: fs.policy.pages, Tenant: fs.tenant, Untrusted: !v.trusted}
 	h.file = fs.pages.Open(h.key, how)
 	if direct >= 0 {
 		how.Host = fs.hostFile(direct, v)
