@@ -214,3 +214,31 @@ func TestReplaceWhileInUse(t *testing.T) {
 		t.Errorf("%d mappings left", n)
 	}
 }
+
+// TestFilesThatAreNoMemory: by what stat and statfs say of them.
+func TestFilesThatAreNoMemory(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mode uint32
+		dev  uint64
+		fs   int64
+		ok   bool
+	}{
+		"memfd":            {unix.S_IFREG, 0, unix.TMPFS_MAGIC, true},
+		"huge pages":       {unix.S_IFREG, 0, unix.HUGETLBFS_MAGIC, true},
+		"file on ext4":     {unix.S_IFREG, 0, unix.EXT4_SUPER_MAGIC, true},
+		"DAX device":       {unix.S_IFCHR, unix.Mkdev(252, 0), unix.TMPFS_MAGIC, true},
+		"anonymous inode":  {0, 0, unix.ANON_INODE_FS_MAGIC, true},
+		"/dev/zero":        {unix.S_IFCHR, unix.Mkdev(1, 5), unix.TMPFS_MAGIC, false},
+		"/dev/mem":         {unix.S_IFCHR, unix.Mkdev(1, 1), unix.TMPFS_MAGIC, false},
+		"disk":             {unix.S_IFBLK, unix.Mkdev(8, 0), unix.TMPFS_MAGIC, false},
+		"file on FUSE":     {unix.S_IFREG, 0, unix.FUSE_SUPER_MAGIC, false},
+		"file on NFS":      {unix.S_IFREG, 0, unix.NFS_SUPER_MAGIC, false},
+		"file on SMB":      {unix.S_IFREG, 0, unix.SMB2_SUPER_MAGIC, false},
+		"file on a 9p one": {unix.S_IFREG, 0, unix.V9FS_MAGIC, false},
+	} {
+		err := checkFile(&unix.Stat_t{Mode: tt.mode | 0o600, Rdev: tt.dev}, &unix.Statfs_t{Type: tt.fs})
+		if (err == nil) != tt.ok || err != nil && !errors.Is(err, ErrRegion) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
