@@ -30,12 +30,13 @@ type Guest struct {
 
 	// Guarded by Space.mu.
 	owners map[*owner]struct{}
+	spare  map[*owner]struct{} // those of ranges that are idle
 	ranges int
 }
 
 // NewGuest enters a guest without locks. Reset ends them all.
 func (s *Space) NewGuest(o Options) *Guest {
-	return &Guest{space: s, opts: o, owners: map[*owner]struct{}{}}
+	return &Guest{space: s, opts: o, owners: map[*owner]struct{}{}, spare: map[*owner]struct{}{}}
 }
 
 // add enters a new owner. Space.mu is held.
@@ -53,6 +54,7 @@ func (g *Guest) add(o *owner, k key) {
 func (g *Guest) remove(o *owner) (unused int) {
 	delete(o.file.owners, o.id)
 	delete(g.owners, o)
+	delete(g.spare, o)
 	g.space.settle(o.file)
 	if o.id.kind == flock {
 		return -1
@@ -67,10 +69,8 @@ func (g *Guest) makeRoom() (unused int) {
 	if g.posixOwners.Load() < int64(g.opts.MaxOwners) {
 		return -1
 	}
-	for o := range g.owners {
-		if o.id.kind == posix && o.idle() {
-			return g.remove(o)
-		}
+	for o := range g.spare {
+		return g.remove(o)
 	}
 	return -1
 }
@@ -96,7 +96,7 @@ func (g *Guest) Reset() {
 	g.space.mu.Lock()
 	all := make([]*owner, 0, len(g.owners))
 	for o := range g.owners {
-		o.users++
+		o.use()
 		all = append(all, o)
 	}
 	g.space.mu.Unlock()
@@ -150,7 +150,7 @@ func (h *Handle) Drop() {
 	if f := s.files[h.key]; f != nil {
 		for _, o := range f.owners {
 			if o.via == h {
-				o.users++
+				o.use()
 				mine = append(mine, o)
 			}
 		}

@@ -63,7 +63,7 @@ func (h *Handle) enter(id ownerID) (*owner, error) {
 		}
 		g.add(o, h.key)
 	}
-	o.users++
+	o.use()
 	o.via = h
 	return o, nil
 }
@@ -77,7 +77,7 @@ func (g *Guest) find(k key, id ownerID) *owner {
 		return nil
 	}
 	o := f.owners[id]
-	o.users++
+	o.use()
 	return o
 }
 
@@ -89,9 +89,19 @@ func (g *Guest) leave(o *owner, last bool) {
 	g.space.mu.Lock()
 	defer g.space.mu.Unlock()
 	o.users--
-	if (last || o.via.dropped) && o.idle() {
+	switch {
+	case !o.idle():
+	case last || o.via.dropped:
 		unused = g.remove(o)
+	case o.id.kind == posix:
+		g.spare[o] = struct{}{}
 	}
+}
+
+// use begins a use. Space.mu is held.
+func (o *owner) use() {
+	o.users++
+	delete(o.id.guest.spare, o)
 }
 
 // idle tells whether o can go. Space.mu is held.

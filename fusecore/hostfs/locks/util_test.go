@@ -117,8 +117,8 @@ func newGuest(t testing.TB, s *Space) *Guest {
 		g.Reset()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(g.owners) != 0 || g.ranges != 0 || g.posixOwners.Load() != 0 {
-			t.Errorf("after a reset: %d owners, %d ranges, %d with fds", len(g.owners), g.ranges, g.posixOwners.Load())
+		if len(g.owners) != 0 || len(g.spare) != 0 || g.ranges != 0 || g.posixOwners.Load() != 0 {
+			t.Errorf("after a reset: %d owners, %d idle, %d ranges, %d with fds", len(g.owners), len(g.spare), g.ranges, g.posixOwners.Load())
 		}
 	})
 	return g
