@@ -13,6 +13,7 @@ package landlock
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,18 +43,19 @@ const (
 
 // since says which version of Landlock brought what is refused unless a rule allows it.
 var since = []struct {
-	abi int
+	abi  int
+	what string
 	ruleset
 }{
-	{leastABI, ruleset{fs: fileRights&^unix.LANDLOCK_ACCESS_FS_TRUNCATE | dirRights | unix.LANDLOCK_ACCESS_FS_EXECUTE}},
-	{3, ruleset{fs: unix.LANDLOCK_ACCESS_FS_TRUNCATE}},
-	{4, ruleset{net: unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP}},
-	{5, ruleset{fs: unix.LANDLOCK_ACCESS_FS_IOCTL_DEV}},
+	{leastABI, "files", ruleset{fs: fileRights&^unix.LANDLOCK_ACCESS_FS_TRUNCATE | dirRights | unix.LANDLOCK_ACCESS_FS_EXECUTE}},
+	{3, "truncation", ruleset{fs: unix.LANDLOCK_ACCESS_FS_TRUNCATE}},
+	{4, "TCP", ruleset{net: unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP}},
+	{5, "ioctl of devices", ruleset{fs: unix.LANDLOCK_ACCESS_FS_IOCTL_DEV}},
 	// Version 6 has these, but there threads that are restricted already could not signal those that
 	// are about to be, which is how all of them are (Linux erratum 2 of it).
-	{7, ruleset{scoped: unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL}},
-	{9, ruleset{fs: unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX}},
-	{10, ruleset{net: unix.LANDLOCK_ACCESS_NET_BIND_UDP | unix.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP}},
+	{7, "signals and abstract sockets", ruleset{scoped: unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL}},
+	{9, "unix sockets", ruleset{fs: unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX}},
+	{10, "UDP", ruleset{net: unix.LANDLOCK_ACCESS_NET_BIND_UDP | unix.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP}},
 }
 
 // ruleset is what is refused.
@@ -68,12 +70,23 @@ func rulesetOf(abi int) (r ruleset) {
 	return r
 }
 
+// Covers says what a kernel with a version of Landlock restricts.
+func Covers(abi int) string {
+	var all []string
+	for _, s := range since {
+		if s.abi <= abi {
+			all = append(all, s.what)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
 // Restrict restricts all threads of the process, now and for ever, to read and change what lies below
-// the directories at paths; one of them can be a regular file, too. Devices there take no ioctl(2), and
+// the directories of the fds roots; one of them can be a regular file, too. Devices there take no ioctl(2), and
 // programs are not executed. Nothing else can be opened, no TCP or UDP port be used, and nothing outside
 // be signalled or connected to by a unix socket, as far as the kernel knows of that. It sets no_new_privs.
 // ErrMissing: nothing has happened.
-func Restrict(paths ...string) error {
+func Restrict(roots ...int) error {
 	abi := ABI()
 	if abi == 0 {
 		return ErrMissing
@@ -84,26 +97,22 @@ func Restrict(paths ...string) error {
 		return fmt.Errorf("landlock_create_ruleset: %w", err)
 	}
 	defer unix.Close(fd)
-	for _, path := range paths {
-		if err := allow(fd, path, r.fs&(fileRights|dirRights)); err != nil {
-			return fmt.Errorf("landlock_add_rule for %s: %w", path, err)
+	for _, root := range roots {
+		if err := allow(fd, root, r.fs&(fileRights|dirRights)); err != nil {
+			return fmt.Errorf("landlock_add_rule: %w", err)
 		}
 	}
-	if path := tasks(); path != "" {
-		if err := allow(fd, path, unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
-			return fmt.Errorf("landlock_add_rule for %s: %w", path, err)
+	if tasks := openTasks(); tasks >= 0 {
+		defer unix.Close(tasks)
+		if err := allow(fd, tasks, unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
+			return fmt.Errorf("landlock_add_rule: %w", err)
 		}
 	}
 	return restrict(fd)
 }
 
-// allow makes the rule for a path: of the rights, those that its kind of file has.
-func allow(ruleset int, path string, rights uint64) error {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
+// allow makes the rule for the file of fd: of the rights, those that its kind of file has.
+func allow(ruleset, fd int, rights uint64) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err

@@ -40,10 +40,9 @@ type attempt struct {
 
 // prepared is what a process got hold of before it was restricted.
 type prepared struct {
-	out  int // O_PATH fd of out/f
-	dir  int // O_PATH fd of out
-	tcp  string
-	sock string // abstract
+	share, single int    // O_PATH fds
+	out, dir      int    // of out/f and out
+	tcp, sock     string // addresses, the second abstract
 }
 
 func open(path string, flags int) error {
@@ -124,8 +123,8 @@ var attempts = map[string]attempt{
 // restricted is the process inside. Each attempt is made on a thread that was there before and on one that
 // was made after, and each says what it came to.
 func restricted(dir string) int {
-	p := prepared{out: -1, dir: -1, tcp: os.Getenv(inside + "_TCP"), sock: os.Getenv(inside + "_SOCK")}
-	for path, fd := range map[string]*int{"/out/f": &p.out, "/out": &p.dir} {
+	p := prepared{tcp: os.Getenv(inside + "_TCP"), sock: os.Getenv(inside + "_SOCK")}
+	for path, fd := range map[string]*int{"/out/f": &p.out, "/out": &p.dir, "/share": &p.share, "/single": &p.single} {
 		got, err := unix.Open(dir+path, unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
 			fmt.Println(err)
@@ -147,7 +146,7 @@ func restricted(dir string) int {
 		<-ready
 	}
 	onThread(&before, go1)
-	if err := Restrict(dir+"/share", dir+"/single"); err != nil {
+	if err := Restrict(p.share, p.single); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -175,7 +174,7 @@ func restricted(dir string) int {
 func TestRestrict(t *testing.T) {
 	abi := ABI()
 	if abi == 0 {
-		if err := Restrict(t.TempDir()); err != ErrMissing {
+		if err := Restrict(); err != ErrMissing {
 			t.Fatalf("a kernel without Landlock: %v, want %v", err, ErrMissing)
 		}
 		return
@@ -244,5 +243,8 @@ func TestRulesets(t *testing.T) {
 		if got := rulesetOf(abi); got != want {
 			t.Errorf("version %d: %+x, want %+x", abi, got, want)
 		}
+	}
+	if got, want := Covers(4), "files, truncation, TCP"; got != want {
+		t.Errorf("version 4 covers %q, want %q", got, want)
 	}
 }

@@ -7,8 +7,16 @@ package landlock
 import (
 	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
-// tasks is a directory that psx lists after each thread, in programs that are built with cgo, as with the
-// race detector. Empty: none.
-func tasks() string { return "/proc/" + strconv.Itoa(os.Getpid()) + "/task" }
+// openTasks opens the directory that psx lists after each thread, in programs that are built with cgo, as with
+// the race detector. -1: there is none.
+func openTasks() int {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(os.Getpid())+"/task", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
