@@ -174,7 +174,7 @@ func readMaps(c config.Share, conf *hostfs.Config) (err error) {
 
 // serve gives the share to the VMM at the other end of c, which it closes.
 func (s *share) serve(ctx context.Context, c *net.UnixConn) error {
-	return virtiofs.ServeConn(ctx, c, s.fs, s.opts)
+	return virtiofs.ServeConn(ctx, c, served(s.fs), s.opts)
 }
 
 // close closes the socket and the shared directory, which nothing uses any more.

@@ -93,6 +93,16 @@ func (d *daemon) stop() {
 	d.log.Close()
 }
 
+// waitEnd waits for the daemon's end.
+func (d *daemon) waitEnd() {
+	d.t.Helper()
+	select {
+	case <-d.ended:
+	case <-time.After(patience):
+		d.t.Fatalf("the daemon does not end\n%s", tail(d.output()))
+	}
+}
+
 func (d *daemon) output() string {
 	b, err := os.ReadFile(d.log.Name())
 	if err != nil {
