@@ -152,7 +152,7 @@ func (c *pagesClient) write(file int) {
 	switch {
 	case errno == 0:
 		h.end(ch, took, took)
-	case in.Flags&unix.O_SYNC != 0 || in.WriteFlags&fuse.WRITE_CACHE != 0: // some may have been taken
+	case in.Flags&(unix.O_SYNC|unix.O_DIRECT) != 0 || in.WriteFlags&fuse.WRITE_CACHE != 0: // some may have been taken
 		h.end(ch, 0, n)
 	default:
 		h.end(ch, 0, 0)
