@@ -27,8 +27,8 @@ var handles = calls(unix.SYS_NAME_TO_HANDLE_AT, unix.SYS_OPEN_BY_HANDLE_AT)
 // others are the daemon's other calls: a guest user's ids and rights, its memory, sockets that are
 // there, eventfds.
 var others = calls(
-	unix.SYS_CAPGET, unix.SYS_CAPSET, unix.SYS_GETEUID, unix.SYS_GETGROUPS, unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_SETRESUID,
-	unix.SYS_MADVISE, unix.SYS_MEMFD_CREATE, unix.SYS_MUNMAP, unix.SYS_UMASK,
+	unix.SYS_CAPGET, unix.SYS_CAPSET, unix.SYS_GETEGID, unix.SYS_GETEUID, unix.SYS_GETGROUPS, unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_SETRESUID,
+	unix.SYS_MADVISE, unix.SYS_MEMFD_CREATE, unix.SYS_MUNMAP, unix.SYS_SYSINFO, unix.SYS_UMASK,
 	unix.SYS_ACCEPT4, unix.SYS_GETPEERNAME, unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SENDMSG, unix.SYS_SHUTDOWN,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EVENTFD2,
 )
