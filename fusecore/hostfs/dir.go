@@ -164,20 +164,25 @@ func (l *listing) add(e *sys.Dirent) bool {
 	if entry == nil {
 		return false
 	}
-	if checkName(name) == nil && l.lookup(name, e.Ino, entry) == nil {
+	if checkName(name) == nil && l.lookup(e, name, entry) == nil {
 		l.out.FixMode(entry.Mode)
 	}
 	return true
 }
 
-// lookup is FS.lookup for an entry with this inode number.
-func (l *listing) lookup(name string, ino uint64, out *fuse.EntryOut) error {
+// lookup is FS.lookup for an entry that the host has listed.
+func (l *listing) lookup(e *sys.Dirent, name string, out *fuse.EntryOut) error {
 	i := l.dir.Identity()
-	i.Ino = ino
+	i.Ino = e.Ino
 	if n, ok := l.fs.nodes.ExpectInode(i); ok {
 		defer n.Release()
 		if done, err := l.fs.lookupKnown(n, l.dir, name, out); done {
 			l.fs.nodes.Note(l.dir, name, n.ID()) // if not, the name leads to nothing
+			return err
+		}
+	}
+	if l.fs.host.births && e.Type != unix.DT_DIR {
+		if done, err := l.fs.lookupUnopened(l.dir, name, out); done {
 			return err
 		}
 	}

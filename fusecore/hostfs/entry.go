@@ -78,6 +78,25 @@ func (fs *FS) lookupKnown(n, dir inodes.Node, name string, out *fuse.EntryOut) (
 	return true, nil
 }
 
+// lookupUnopened is lookup of a name that is listed, without opening its file. Not done: that takes lookupNew.
+func (fs *FS) lookupUnopened(dir inodes.Node, name string, out *fuse.EntryOut) (done bool, err error) {
+	s := seen{taken: fs.pages.Now()}
+	if err := sys.StatxIn(dir.FD(), name, statMask, &s.Statx_t); err != nil {
+		return true, err
+	}
+	i, above := identity(&s.Statx_t), dir.Identity()
+	if i.Type == unix.S_IFDIR || i.Birth == 0 || i.Mnt != above.Mnt || i.Dev != above.Dev {
+		return false, nil
+	}
+	id, ok, err := fs.nodes.InsertUnopened(i, dir, name)
+	if !ok || err != nil {
+		return ok, err
+	}
+	fs.nodes.Note(dir, name, id)
+	fs.describe(uint64(id), &s, out)
+	return true, nil
+}
+
 // lookupNew is lookup of a name whose file is not known.
 func (fs *FS) lookupNew(dir inodes.Node, name string, out *fuse.EntryOut) error {
 	fd, err := fs.withFDs(func() (int, error) {

@@ -27,6 +27,7 @@ type host struct {
 	proc    int    // O_PATH fd of /proc/self/fd
 	mnt     uint64 // the share's mount
 	handles bool
+	births  bool    // the share's files have birth times, and looking at one twice costs little
 	remote  bool    // a network file system: any call may wait for the network
 	volume  *volume // of the share's mount
 	pages   *cache.Cache
@@ -40,6 +41,7 @@ func openHost(path string, handles bool, pages *cache.Cache) (h *host, root inod
 		return nil, root, -1, err
 	}
 	h.mnt, h.rootIno = root.Mnt, root.Ino
+	h.births = root.Birth != 0 && !h.remote
 	h.handles = handles && h.tryHandles(rootFD)
 	return h, root, rootFD, nil
 }
@@ -137,7 +139,7 @@ func (h *host) Freeze(fd int, c inodes.Cold, parent int, buf []byte) ([]byte, in
 	}
 	now := identity(&st)
 	switch {
-	case len(c.Name) > 0:
+	case len(c.Name) > 0 && h.named(c.Mnt):
 		err := sys.StatxIn(parent, string(c.Name), statMask, &st)
 		return nil, now.Birth, err == nil && identity(&st) == now
 	case h.named(c.Mnt), st.Nlink == 0:

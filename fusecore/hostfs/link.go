@@ -111,7 +111,7 @@ func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName
 // hold keeps a file that is reopened by name within reach while the name changes, until Let. The
 // zero Node for all others.
 func (fs *FS) hold(dir inodes.Node, name string) inodes.Node {
-	if !fs.host.named(dir.Identity().Mnt) {
+	if !fs.host.named(dir.Identity().Mnt) && !fs.nodes.Unopened(dir, name) {
 		return inodes.Node{}
 	}
 	fd, err := fs.withFDs(func() (int, error) {

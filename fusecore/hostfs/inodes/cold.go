@@ -7,9 +7,9 @@ import "sync"
 // Host does a table's system calls. Calls come from many goroutines; none may use the table.
 type Host interface {
 	// Freeze prepares the closing of fd, the O_PATH fd of the file c, and tells whether the file
-	// can be opened again, and its birth as it is now. With a name it checks that c.Name in
-	// directory parent is that file; without one it appends the file's handle (1 to 255 bytes)
-	// to buf. It must refuse a file that ends with its last fd.
+	// can be opened again, and its birth as it is now. It appends the file's handle (1 to 255 bytes)
+	// to buf, or, for a file with a name that has none, checks that c.Name in directory parent
+	// (-1: it cannot be reached) is that file. It must refuse a file that ends with its last fd.
 	Freeze(fd int, c Cold, parent int, buf []byte) (handle []byte, birth int64, ok bool)
 	// Thaw opens the file c, by name in directory parent or by handle, and checks that it is
 	// that file. ErrStale if it is gone. The table owns the fd.
@@ -144,10 +144,7 @@ func (t *Table) evict(slot uint32) bool {
 	c := t.cold(slot, b)
 	var dir Node
 	if c.form == formName {
-		var err error
-		if dir, _, err = t.get(c.parent, 0); err != nil {
-			return false
-		}
+		dir, _, _ = t.get(c.parent, 0)
 	}
 	r := &t.records[slot]
 	fd := int(r.fd)
@@ -157,18 +154,20 @@ func (t *Table) evict(slot uint32) bool {
 		t.stick(slot, c)
 		return false
 	}
-	ref := c.ref
-	if c.form == formNone {
-		if ref = put(&t.arena, handle); ref == 0 {
+	n, old := nameRef{c.form, c.parent, c.ref}, nameRef{}
+	if c.form == formNone || len(handle) > 0 {
+		n, old = nameRef{form: formHandle, ref: put(&t.arena, handle)}, n
+		if n.ref == 0 {
 			return false
 		}
 	}
-	if !t.chill(slot, c, ref, birth) {
-		if c.form == formNone {
-			t.arena.drop(ref)
+	if !t.chill(slot, c, n, birth) {
+		if n.ref != c.ref {
+			t.arena.drop(n.ref)
 		}
 		return false
 	}
+	t.dropName(old)
 	t.unpinInode(slot, c.Identity)
 	t.host.Close(fd)
 	return true
@@ -176,8 +175,8 @@ func (t *Table) evict(slot uint32) bool {
 
 // chill takes the fd away from a record that is still what c says, has one pin, the caller's, and
 // was not used since it was chosen: a name that went and came back may be wrong by now.
-// From now on ref and birth are what it is known by.
-func (t *Table) chill(slot uint32, c coldRecord, ref uint32, birth int64) bool {
+// From now on n and birth are what it is known by.
+func (t *Table) chill(slot uint32, c coldRecord, n nameRef, birth int64) bool {
 	r := &t.records[slot]
 	s, _ := t.shardOf(slot)
 	s.mu.Lock()
@@ -189,9 +188,7 @@ func (t *Table) chill(slot uint32, c coldRecord, ref uint32, birth int64) bool {
 	if v&pinMask != 1 || v&bitUsed != 0 || !r.ctl.CompareAndSwap(v, v&^uint64(bitFD)) {
 		return false
 	}
-	if c.form == formNone {
-		r.form, r.ref = formHandle, ref
-	}
+	r.swapName(n)
 	r.birth = birth
 	t.clock.remove(slot)
 	return true

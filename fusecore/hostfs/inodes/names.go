@@ -49,6 +49,17 @@ func (r *record) swapName(n nameRef) nameRef {
 	return old
 }
 
+// takeName gives the record the name that it was just looked up by, and returns what to drop. Its shard is locked.
+func (r *record) takeName(n nameRef) nameRef {
+	if r.form == formHandle {
+		return n
+	}
+	if n = r.swapName(n); n.form == formName {
+		r.ctl.Or(bitUsed) // nobody gives the fd up by the name that it had
+	}
+	return n
+}
+
 // Hold pins the record of file i, one lookup counted, so that a name it may be reopened by can
 // change or go. If there is none it makes one, which a lookup at the same time will find. Takes fd,
 // an O_PATH fd of the file, over. The zero Node: there is no room. Let ends it.

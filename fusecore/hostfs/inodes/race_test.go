@@ -84,7 +84,7 @@ func (a *actor) run(steps int) {
 		a.inos = append(a.inos, uint64(2+d))
 	}
 	for range steps {
-		switch a.rnd.IntN(8) {
+		switch a.rnd.IntN(9) {
 		case 0, 1, 2:
 			a.lookup()
 		case 3, 4:
@@ -97,6 +97,8 @@ func (a *actor) run(steps int) {
 			if a.w.named {
 				a.rename()
 			}
+		case 8:
+			a.list()
 		}
 	}
 }
@@ -110,6 +112,21 @@ func (a *actor) lookup() {
 		}
 		a.w.note(a.t, a.dirs[d], fileName(f), id)
 	}
+	a.got(id, f)
+}
+
+// list lists one of the actor's own files: others may be renamed by theirs just after they were looked at.
+func (a *actor) list() {
+	for f, dir := range a.mine {
+		if id := a.w.list(a.t, a.dirs[dir-2], fileName(f)); id != 0 {
+			a.got(id, f)
+		}
+		return
+	}
+}
+
+// got notes that file f was looked up as id.
+func (a *actor) got(id ID, f int) {
 	want := uint64(1000 + f)
 	if a.have[id]++; a.have[id] == 1 {
 		a.ids = append(a.ids, id)

@@ -162,9 +162,7 @@ func (t *Table) Insert(i Identity, fd int, parent Node, name string) (ID, error)
 	r := &t.records[slot]
 	id := r.id(slot)
 	if n.ref != 0 {
-		if n = r.swapName(n); n.form == formName {
-			r.ctl.Or(bitUsed) // nobody gives the fd up by the name that it had
-		}
+		n = r.takeName(n)
 	}
 	s.mu.Unlock()
 
@@ -196,14 +194,19 @@ func (t *Table) add(s *shard, h uint64, i Identity, fd int) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
+	t.records[slot].set(i, fd)
+	t.clock.add(slot)
+	t.enroll(s, h, slot, bitFD)
+	return slot, nil
+}
+
+// enroll brings the record of a slot that was just taken to life; bits are bitFD if it has an fd. s is locked.
+func (t *Table) enroll(s *shard, h uint64, slot uint32, bits uint64) {
 	r := &t.records[slot]
-	r.set(i, fd)
 	s.insert(h, slot)
 	r.hashed = true
-	t.clock.add(slot)
 	t.count.Add(1)
-	r.ctl.Store(r.ctl.Load()&genMask | bitLive | bitFD)
-	return slot, nil
+	r.ctl.Store(r.ctl.Load()&genMask | bitLive | bits)
 }
 
 // find returns the slot of the file's record, or 0. A record that has no fd does not keep its
@@ -228,10 +231,10 @@ func (t *Table) find(s *shard, h uint64, i Identity, fd int) uint32 {
 
 // sameCold tells whether a record without an fd still is the file that fd refers to.
 func (t *Table) sameCold(r *record, i Identity, fd int) bool {
-	if r.form == formHandle {
-		return t.host.Match(fd, t.arena.get(r.ref))
+	if r.form != formHandle || r.nlookup == 0 && i.Birth != 0 && r.birth == i.Birth {
+		return r.birth == i.Birth // a guest that has forgotten a file has nothing of it that could be mistaken
 	}
-	return r.birth == i.Birth
+	return t.host.Match(fd, t.arena.get(r.ref))
 }
 
 // warm gives the record fd if it has none. Its shard is locked.

@@ -131,7 +131,7 @@ func (w *world) Freeze(fd int, c Cold, parent int, buf []byte) ([]byte, int64, b
 	if c.Birth = birth; w.files[ino] != c.Identity {
 		w.t.Errorf("freeze of %v, whose fd is file %d", c.Identity, ino)
 	}
-	if len(c.Name) > 0 {
+	if len(c.Name) > 0 && w.named {
 		return nil, birth, w.dirs[w.inoOf(parent)][string(c.Name)] == ino
 	}
 	if w.named {
@@ -191,6 +191,27 @@ func (w *world) lookup(t *Table, dir ID, name string) ID {
 		name = ""
 	}
 	id, err := t.Insert(i, fd, d, name)
+	if err != nil {
+		w.t.Errorf("insert %v: %v", i, err)
+	}
+	return id
+}
+
+// list is what READDIRPLUS does with an entry of dir. 0 if there is no such name, or it takes an fd.
+func (w *world) list(t *Table, dir ID, name string) ID {
+	d, err := t.Get(dir)
+	if err != nil {
+		w.t.Errorf("directory %d: %v", dir, err)
+		return 0
+	}
+	defer d.Release()
+	w.mu.Lock()
+	i, found := w.files[w.dirs[w.inoOf(d.FD())][name]]
+	w.mu.Unlock()
+	if !found {
+		return 0
+	}
+	id, _, err := t.InsertUnopened(i, d, name)
 	if err != nil {
 		w.t.Errorf("insert %v: %v", i, err)
 	}
