@@ -213,17 +213,20 @@ func TestRatios(t *testing.T) {
 
 // TestWithin: a daemon's reads behind an FSYNC and over four queues are held against its own.
 func TestWithin(t *testing.T) {
+	depth := 32
 	one := func(workload, daemon string, p50 float64, ops int) *Cell {
-		return &Cell{Workload: workload, Depth: 32, Daemon: daemon, Samples: []Sample{{Ops: ops, Seconds: 1, P50: p50}}}
+		return &Cell{Workload: workload, Depth: depth, Daemon: daemon, Samples: []Sample{{Ops: ops, Seconds: 1, P50: p50}}}
 	}
 	r := Result{Cells: []*Cell{
 		one("randread4k", "a", 10, 100), one("randread4k", "b", 20, 100),
 		one("behind-fsync", "a", 25, 1), one("behind-fsync", "b", 20, 1), one("behind-fsync", "c", 20, 1),
 		one("randread4k-4q", "a", 0, 150),
 	}}
+	depth = 128
+	r.Cells = append(r.Cells, one("randread4k-4q", "a", 0, 400))
 	var b strings.Builder
 	r.within(&b)
-	for _, want := range []string{"p50 of a is 2.50 times", "p50 of b is 1.00 times", "ops/s of a is 1.50 times"} {
+	for _, want := range []string{"p50 of a is 2.50 times", "p50 of b is 1.00 times", "ops/s of a is 1.50 times", "ops/s of a is 4.00 times that of its randread4k 32"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}

@@ -51,8 +51,8 @@ func (c *Cell) compared(reference string) bool {
 	return !c.Peer && c.Daemon != floorName && c.Daemon != reference
 }
 
-// within prints how a daemon's rows compare with its own randread4k at the same depth: what is left of
-// the reads' latency behind an FSYNC, and what four queues bring.
+// within prints how a daemon's rows compare with its own randread4k: what is left of the reads' latency behind
+// an FSYNC, and what four queues bring, at the same depth in all or, where one queue has none such, in each queue.
 func (r *Result) within(w io.Writer) {
 	for _, c := range r.Cells {
 		var figure func(Sample) float64
@@ -66,9 +66,12 @@ func (r *Result) within(w io.Writer) {
 		if figure == nil || len(c.Samples) == 0 || c.Daemon == floorName {
 			continue
 		}
-		own := group{ref: r.find(c.Dir, "randread4k", c.Depth, c.Daemon)}
-		if v := number(own.ratio(c, figure)); v != "" {
-			fmt.Fprintf(w, "%s, %s %d: %s of %s is %s times that of its randread4k %d\n", c.Dir, c.Workload, c.Depth, what, c.Daemon, v, c.Depth)
+		own := r.find(c.Dir, "randread4k", c.Depth, c.Daemon)
+		if own == nil {
+			own = r.find(c.Dir, "randread4k", c.Depth/4, c.Daemon)
+		}
+		if v := number(group{ref: own}.ratio(c, figure)); v != "" {
+			fmt.Fprintf(w, "%s, %s %d: %s of %s is %s times that of its randread4k %d\n", c.Dir, c.Workload, c.Depth, what, c.Daemon, v, own.Depth)
 		}
 	}
 }

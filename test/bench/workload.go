@@ -89,7 +89,7 @@ func behindFsync() workload {
 
 // fourQueues gives each queue a client of its own. The depth is that of all together.
 func fourQueues() workload {
-	w := data("randread4k-4q", "randread4k over 4 request queues with a thread each", []int{4, 32}, hotRead)
+	w := data("randread4k-4q", "randread4k over 4 request queues with a thread each", []int{4, 32, 128}, hotRead)
 	w.queues, w.floor = 4, nil
 	return w
 }
