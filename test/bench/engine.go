@@ -13,8 +13,9 @@ type engine struct {
 	c      *frontend.Client
 	script script
 	slots  []slot
-	begun  []time.Time // when each slot's operation began
-	flying int         // slots with an operation in flight
+	begun  []time.Time   // when each slot's operation began
+	flying int           // slots with an operation in flight
+	pause  time.Duration // of each slot between its operations
 
 	lat []uint32 // nanoseconds of each operation, when wanted
 	ops int
@@ -49,6 +50,10 @@ func (e *engine) run(d time.Duration, min int) error {
 		now = time.Now()
 		e.finish(s, now)
 		if now.Before(end) || e.ops < min {
+			if e.pause > 0 {
+				time.Sleep(e.pause)
+				now = time.Now()
+			}
 			e.start(s, now)
 		}
 	}

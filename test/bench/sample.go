@@ -95,6 +95,9 @@ func measureCell(t target, w workload, depth int, tr *tree, d time.Duration) (Sa
 	if err := s.run(d/10, s.warmUp()); err != nil {
 		return Sample{}, err
 	}
+	for _, e := range s.engines {
+		e.pause = w.pause
+	}
 	var out Sample
 	if w.hol {
 		out, err = s.behindFsync(d)

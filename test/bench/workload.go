@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/virtiofsd-go/virtiofsd-go/test/frontend"
 )
@@ -14,11 +15,12 @@ import (
 // workload is a row of the table, at each of its depths.
 type workload struct {
 	name, about string
-	depths      []int // operations in flight
-	bytes       int   // that one operation moves
-	queues      int   // request queues; 0: 1
-	writes      bool  // compare writeFile on the host afterwards
-	hol         bool  // run behind an FSYNC: see hol.go
+	depths      []int         // operations in flight
+	bytes       int           // that one operation moves
+	queues      int           // request queues; 0: 1
+	pause       time.Duration // between one operation and the next
+	writes      bool          // compare writeFile on the host afterwards
+	hol         bool          // run behind an FSYNC: see hol.go
 	script      func(s *session, c *frontend.Client) (script, error)
 	floor       func(t *tree) (floor, error) // the system calls that it stands on; nil: none
 }
@@ -32,6 +34,7 @@ var workloads = []workload{
 		n, err := openNames(s, c, true)
 		return &getattrScript{n}, err
 	}, floorGetattr),
+	rareGetattr(),
 	metadata("lookup", "LOOKUP of a name whose file is not known, and FORGET", func(s *session, c *frontend.Client) (script, error) {
 		n, err := openNames(s, c, false)
 		return &lookupScript{n}, err
@@ -72,6 +75,18 @@ func data(name, about string, depths []int, spec dataSpec) workload {
 
 func metadata(name, about string, open func(*session, *frontend.Client) (script, error), f func(*tree) (floor, error)) workload {
 	return workload{name: name, about: about, depths: []int{1, 32}, script: open, floor: f}
+}
+
+// rareGetattr is for what it costs a daemon to wake up from idleness, and to fall idle again.
+func rareGetattr() workload {
+	return workload{
+		name: "getattr-rare", about: "GETATTR of known files, 20 ms after the one before", depths: []int{1}, pause: 20 * time.Millisecond,
+		script: func(s *session, c *frontend.Client) (script, error) {
+			n, err := openNames(s, c, true)
+			return &getattrScript{n}, err
+		},
+		floor: floorGetattr,
+	}
 }
 
 func directory(name, about string, forget bool, f func(*tree) (floor, error)) workload {
