@@ -39,7 +39,9 @@ func TestMain(m *testing.M) {
 func build(name string, flags ...string) (string, error) {
 	path := filepath.Join(buildFolder, name)
 	args := append(append([]string{"build", "-race=false", "-o", path}, flags...), "../../cmd/virtiofsd-go")
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as users get it
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the daemon: %w\n%s", err, out)
 	}
 	return path, nil

@@ -21,7 +21,7 @@ import (
 // swapRounds is how often each guest tries everything while the host swaps.
 func swapRounds() int {
 	if os.Getenv("VIRTIOFSD_GO_FULL") == "1" {
-		return 5000
+		return 2000
 	}
 	return 200
 }
