@@ -58,7 +58,7 @@ func TestMappingHoard(t *testing.T) {
 		}
 		defer small.Close()
 		before := d.usage().mappings
-		for i := range 8 {
+		for i := range 5 {
 			g.On(i % 64).Send(lock(frontend.OpSetlkw, uint64(2+i)))
 			for n := range uint64(510) {
 				at := uint64(1)<<40 + n*frontend.PageSize
