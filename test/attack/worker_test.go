@@ -27,20 +27,21 @@ type attempt struct {
 // The layers that stop attempts. An attempt is expected to fail where any of its layers is there.
 const (
 	byNamespaces   = "n" // --sandbox=namespace
+	byRoot         = "r" // --sandbox=namespace or chroot: the share is all that there is
 	byFilter       = "f" // --seccomp=kill
 	byNoHandles    = "h" // --inode-file-handles=never
 	byCapabilities = "c" // those that serving does not need are given up
 )
 
 var attempts = []attempt{
-	{"open outside by path", byNamespaces, func(in *mole) bool { return in.opens(in.outside) }, true},
-	{"open outside by ..", byNamespaces, func(in *mole) bool { return in.opens("../outside") || in.opens("../../outside") }, true},
-	{"open outside by a link", byNamespaces, func(in *mole) bool { return in.opens("link") || in.opens("abs") }, true},
-	{"open outside by /proc/self/root", byNamespaces, func(in *mole) bool { return in.opens("/proc/self/root" + in.outside) }, true},
-	{"open outside by /proc/1/root", byNamespaces, func(in *mole) bool { return in.opens("/proc/1/root" + in.outside) }, true},
+	{"open outside by path", byRoot, func(in *mole) bool { return in.opens(in.outside) }, true},
+	{"open outside by ..", byRoot, func(in *mole) bool { return in.opens("../outside") || in.opens("../../outside") }, true},
+	{"open outside by a link", byRoot, func(in *mole) bool { return in.opens("link") || in.opens("abs") }, true},
+	{"open outside by /proc/self/root", byRoot, func(in *mole) bool { return in.opens("/proc/self/root" + in.outside) }, true},
+	{"open outside by /proc/1/root", byRoot, func(in *mole) bool { return in.opens("/proc/1/root" + in.outside) }, true},
 	{"open outside by handle", byNoHandles, func(in *mole) bool { return in.opensHandle(unix.O_RDONLY) }, true},
 	{"O_PATH outside by handle", byNoHandles, func(in *mole) bool { return in.opensHandle(unix.O_PATH) }, true},
-	{"write below /proc/sys", byNamespaces, func(in *mole) bool {
+	{"write below /proc/sys", byRoot, func(in *mole) bool {
 		return in.ok(unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/sys/kernel/core_pattern", unix.O_WRONLY, 0)
 	}, true},
 	{"open a device", byNamespaces, opensDevice, true},
@@ -128,7 +129,15 @@ var ways = []struct {
 }{
 	{"as by default", nil, defaultLayers},
 	{"--inode-file-handles=never", []string{"--inode-file-handles=never"}, defaultLayers + byNoHandles},
-	{"--sandbox=none", []string{"--sandbox=none"}, strings.ReplaceAll(defaultLayers, byNamespaces, "")},
+	{"--sandbox=chroot", []string{"--sandbox=chroot"}, without(defaultLayers, byNamespaces)},
+	{"--sandbox=none", []string{"--sandbox=none"}, without(defaultLayers, byNamespaces, byRoot)},
+}
+
+func without(layers string, gone ...string) string {
+	for _, g := range gone {
+		layers = strings.ReplaceAll(layers, g, "")
+	}
+	return layers
 }
 
 // TestWorkerTakenOver makes each attempt from inside a worker, in each way of running the daemon, and
