@@ -51,7 +51,7 @@ func TestOptionsInInit(t *testing.T) {
 
 // A share whose file system has no handles that can be opened, such as procfs.
 func TestOptionInodeFileHandles(t *testing.T) {
-	const dir = "/proc/self/net"
+	const dir = "/proc/tty"
 	for use, fails := range map[string]bool{"never": false, "prefer": false, "mandatory": true} {
 		socket := filepath.Join(t.TempDir(), "fs.sock")
 		d := start(t, nil, "--shared-dir", dir, "--socket-path", socket, "--inode-file-handles="+use)
@@ -92,7 +92,7 @@ func TestRightToOpenByHandle(t *testing.T) {
 // capabilities are the process's effective ones.
 func (p *proc) capabilities(t *testing.T) (set uint64) {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.worker(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,16 +128,40 @@ func TestOptionsInOpen(t *testing.T) {
 	}
 }
 
+// worker is the process id of the one that serves.
+func (p *proc) worker(t *testing.T) (pid int) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range tasks {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // a thread that has just ended
+		}
+		if n, _ := fmt.Sscan(string(b), &pid); n == 1 {
+			return pid
+		}
+	}
+	t.Fatal("the daemon has no worker")
+	return 0
+}
+
 // fdFlags are the flags of all fds of a file that the process has open for use, or-ed.
 func (p *proc) fdFlags(t *testing.T, path string) (flags int) {
 	t.Helper()
-	dir := fmt.Sprintf("/proc/%d", p.cmd.Process.Pid)
+	dir := fmt.Sprintf("/proc/%d", p.worker(t))
 	fds, err := os.ReadDir(dir + "/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
+	want, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, fd := range fds {
-		if link, _ := os.Readlink(dir + "/fd/" + fd.Name()); link != path {
+		if is, err := os.Stat(dir + "/fd/" + fd.Name()); err != nil || !os.SameFile(is, want) {
 			continue
 		}
 		info, err := os.ReadFile(dir + "/fdinfo/" + fd.Name())

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/daemon"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sandbox"
 )
 
 // Exit codes, those of the Rust virtiofsd.
@@ -22,7 +24,15 @@ const (
 	exitUsage = 2 // the command line is wrong
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+// The main thread starts the worker, or is the worker's first: see package sandbox.
+func init() { runtime.LockOSThread() }
+
+func main() {
+	if sandbox.IsWorker() {
+		os.Exit(end(daemon.Work(os.Stderr), os.Stderr))
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
@@ -44,11 +54,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 		report(stderr, err)
 		return exitUsage
 	}
-	if err := daemon.Run(cfg, stderr); err != nil {
-		report(stderr, err)
-		return exitError
+	return end(daemon.Run(cfg, stderr), stderr)
+}
+
+// end returns the exit code after serving has ended with err.
+func end(err error, stderr io.Writer) int {
+	var worker daemon.WorkerExit
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &worker):
+		return int(worker)
 	}
-	return exitOK
+	report(stderr, err)
+	return exitError
 }
 
 // report prints each of the joined errors on a line of its own.

@@ -156,7 +156,7 @@ func TestRustLog(t *testing.T) {
 func TestNoticesAreLogged(t *testing.T) {
 	p := start(t, nil, "--shared-dir", t.TempDir(), "--socket-path", filepath.Join(t.TempDir(), "s"), "-d", "--migration-mode=find-paths")
 	p.waitFor(readyLine)
-	for _, want := range []string{"there is no sandbox yet", "-d is deprecated: use --log-level debug", "--migration-mode has no effect yet"} {
+	for _, want := range []string{"-d is deprecated: use --log-level debug", "--migration-mode has no effect yet"} {
 		if n := strings.Count(p.output(), want); n != 1 {
 			t.Errorf("%q is said %d times in:\n%s", want, n, p.output())
 		}

@@ -24,7 +24,7 @@ import (
 type host struct {
 	root    int    // the share, O_RDONLY: the mount for open_by_handle_at, and for syncfs
 	rootIno uint64 // shown as ".." of the share, whose parent is nobody's business
-	proc    int    // O_PATH fd of /proc/self/fd
+	proc    int    // O_PATH fd of /proc/self/fd, or AT_FDCWD
 	mnt     uint64 // the share's mount
 	handles bool
 	births  bool    // the share's files have birth times, and looking at one twice costs little
@@ -34,9 +34,9 @@ type host struct {
 }
 
 // openHost opens the share. rootFD is an O_PATH fd of it, owned by the caller.
-func openHost(path string, handles bool, pages *cache.Cache) (h *host, root inodes.Identity, rootFD int, err error) {
+func openHost(c Config, handles bool, pages *cache.Cache) (h *host, root inodes.Identity, rootFD int, err error) {
 	h = &host{root: -1, proc: -1, pages: pages}
-	if root, rootFD, err = h.open(path); err != nil {
+	if root, rootFD, err = h.open(c); err != nil {
 		h.close()
 		return nil, root, -1, err
 	}
@@ -47,11 +47,18 @@ func openHost(path string, handles bool, pages *cache.Cache) (h *host, root inod
 }
 
 // open opens the share in both ways. On error the caller closes h.
-func (h *host) open(path string) (root inodes.Identity, rootFD int, err error) {
-	if h.proc, err = unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+func (h *host) open(c Config) (root inodes.Identity, rootFD int, err error) {
+	if c.WorkingProc {
+		h.proc = unix.AT_FDCWD
+	} else if h.proc, err = unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return root, -1, fmt.Errorf("/proc/self/fd, through which files are opened: %w", err)
 	}
-	if rootFD, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+	if c.RootFD > 0 {
+		rootFD, err = unix.FcntlInt(uintptr(c.RootFD), unix.F_DUPFD_CLOEXEC, 3)
+	} else {
+		rootFD, err = unix.Open(c.Root, unix.O_PATH|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
 		return root, -1, err
 	}
 	if root, err = h.openRoot(rootFD); err != nil {

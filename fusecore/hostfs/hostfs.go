@@ -32,6 +32,12 @@ type Config struct {
 	// Root is the directory to share, or a regular file, which is the guest's root then. A link
 	// here is followed.
 	Root string
+	// RootFD is an O_PATH fd of Root, for a process that cannot reach it by a path any more. It stays
+	// the caller's, who may close it after New. 0: Root is opened.
+	RootFD int
+	// WorkingProc tells that /proc/self/fd, through which files are opened again, is the working directory of
+	// the process, which may have no path to it. Else it is opened.
+	WorkingProc bool
 	// Cache says what the guest may keep and for how long. Zero: CacheAuto.
 	Cache CacheMode
 	// NoReadDirPlus keeps attributes from being sent with the names of a directory.
@@ -155,7 +161,7 @@ func New(c Config) (*FS, error) {
 			return nil, err
 		}
 	}
-	host, root, rootFD, err := openHost(c.Root, useHandles, fs.pages)
+	host, root, rootFD, err := openHost(c, useHandles, fs.pages)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("share %s: %w", c.Root, err), fs.closePages())
 	}

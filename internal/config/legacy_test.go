@@ -73,11 +73,10 @@ func TestNotices(t *testing.T) {
 		args []string
 		want []string // a part of each
 	}{
-		{"none", base("--sandbox=none"), nil},
-		{"no sandbox", base(), []string{"there is no sandbox yet"}},
-		{"older forms", base("--sandbox=none", "-d", "-f", "-oxattr", "--socket=s"), []string{"-o is deprecated", "-d is deprecated", "-f is deprecated", "--socket is deprecated"}},
-		{"what asks for nothing", base("--sandbox=none", "--seccomp=none", "--migration-verify-handles=false"), nil},
-		{"without effect", base("--sandbox=none", "--migration-mode=file-handles", "--seccomp=kill"),
+		{"none", base(), nil},
+		{"older forms", base("-d", "-f", "-oxattr", "--socket=s"), []string{"-o is deprecated", "-d is deprecated", "-f is deprecated", "--socket is deprecated"}},
+		{"what asks for nothing", base("--seccomp=none", "--migration-verify-handles=false"), nil},
+		{"without effect", base("--migration-mode=file-handles", "--seccomp=kill"),
 			[]string{"--seccomp has no effect yet: there is no filter of system calls", "--migration-mode has no effect yet"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -17,22 +17,13 @@ var missing = []struct {
 	danger   string // what is unsafe about it
 }{
 	{option: "seccomp", harmless: "none", danger: "there is no filter of system calls"},
-	{option: "uid-map", danger: "the process keeps the ids that it has"},
-	{option: "gid-map", danger: "the process keeps the ids that it has"},
 	{option: "migration-mode"}, {option: "migration-on-error"},
 	{option: "migration-verify-handles", harmless: "false"}, {option: "migration-confirm-paths", harmless: "false"},
 }
 
-// noSandbox is what everybody is told who has not chosen to go without.
-const noSandbox = "there is no sandbox yet: the process reaches all files that its user may. " +
-	"Run it as an unprivileged user, or only with guests you trust (--sandbox none leaves this warning out)"
-
 // notYet are the notices about options in flags that have no effect, one each.
-func notYet(c Config, flags ...*pflag.FlagSet) []string {
+func notYet(flags ...*pflag.FlagSet) []string {
 	var lines []string
-	if c.Sandbox != SandboxNone {
-		lines = append(lines, noSandbox)
-	}
 	for _, m := range missing {
 		given := func(fs *pflag.FlagSet) bool {
 			f := fs.Lookup(m.option)

@@ -145,7 +145,7 @@ func (l *line) finish(shares []parsedShare) Config {
 		c.Shares = append(c.Shares, s.Share)
 		flags = append(flags, s.flags)
 	}
-	c.Notices = append(l.deprecated(), notYet(c, flags...)...)
+	c.Notices = append(l.deprecated(), notYet(flags...)...)
 	return c
 }
 

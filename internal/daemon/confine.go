@@ -7,22 +7,28 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/virtiofsd-go/virtiofsd-go/internal/capabilities"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
-	"golang.org/x/sys/unix"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sandbox"
 )
 
-// confine takes from the process what serving does not need. The sockets are open by then, and the
-// directories are not, as what can be done with their files depends on it.
-func confine(cfg config.Config, log *zap.Logger) error {
-	return keepCapabilities(cfg, log)
+// confine takes from the process what serving does not need. It is in its sandbox by then; the shared
+// directories are opened afterwards, as what can be done with their files depends on it.
+func confine(cfg config.Config, in *sandbox.Inside, log *zap.Logger) error {
+	return keepCapabilities(cfg, in.OneID, log)
 }
 
-func keepCapabilities(cfg config.Config, log *zap.Logger) error {
+// keepCapabilities gives up capabilities. With one user and group only, those to change ids go too: whatever a
+// guest makes belongs to that user then.
+func keepCapabilities(cfg config.Config, oneID bool, log *zap.Logger) error {
 	want, asked, err := wantedCapabilities(cfg)
 	if err != nil {
 		return err
+	}
+	if oneID {
+		want &^= capabilities.Of(unix.CAP_SETUID, unix.CAP_SETGID)
 	}
 	kept, err := capabilities.Keep(want)
 	if err != nil {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package daemon is the process around the file system: it opens the sockets of its shares, serves
-// one VMM on each and stops. There is one order of stopping:
+// Package daemon is the two processes around the file system. The one that the user starts, the parent
+// (Run), opens the sockets of the shares, starts the worker (Work) in its sandbox, passes signals on to it and
+// removes the sockets when it is told to; it has no rights then. The worker serves one VMM on each socket
+// and stops. There is one order of stopping:
 //
 //  1. No new requests are taken: the queues stop, the socket accepts nobody.
 //  2. What is blocked in a request is woken.
@@ -9,9 +11,9 @@
 //  4. Guest memory is unmapped, the connection is closed.
 //  5. The socket file is removed, the shared directory is closed.
 //
-// A VMM that goes starts it at 1 for its share, and the process ends with the last one. For all
-// shares at once it is started by SIGTERM, SIGINT and SIGHUP. A second signal ends the process at
-// once, if it does not come along with the first one. SIGINT and SIGHUP do nothing if the daemon was
+// A VMM that goes starts it at 1 for its share, and the worker ends with the last one, and the parent with
+// the worker. For all shares at once it is started by SIGTERM, SIGINT and SIGHUP. A second signal ends the
+// worker at once, if it does not come along with the first one. SIGINT and SIGHUP do nothing if the daemon was
 // started with them ignored. SIGUSR1 releases requests that hang by a fault rule, if there are such rules.
 package daemon
 
@@ -19,7 +21,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -27,9 +28,6 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
-
-	"github.com/virtiofsd-go/virtiofsd-go/cache"
-	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 )
 
 // sameTime is how long after a signal further ones count as the same: timeout(1) and supervisors
@@ -44,43 +42,6 @@ var (
 	errSecondSignal = errors.New("a second signal came: not waiting for requests in flight")
 	errDrain        = fmt.Errorf("requests are still in flight %v after the signal: not waiting longer", drainTime)
 )
-
-// Run serves one VMM for each share as cfg, which is valid, says. It returns nil when all of them
-// have gone or a signal has stopped it cleanly, and after an error the process shall end. It logs to
-// stderr or the system's log. It sets the process's umask to 0, as the guest's kernel has applied its own.
-func Run(cfg config.Config, stderr io.Writer) error {
-	log := openLog(cfg, stderr)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, stopSignals()...)
-	defer signal.Stop(signals)
-	// Go ends a process that writes to a standard error that nobody reads any more.
-	signal.Ignore(unix.SIGPIPE)
-	setProcs()
-
-	pages, err := cache.New(cache.Options{Size: cfg.PageCacheSize})
-	if err != nil {
-		return err
-	}
-	shares, err := openShares(cfg, pages, log)
-	if err != nil {
-		return errors.Join(err, pages.Close())
-	}
-	defer closeSockets(shares)
-	defer releaseOnSignal(shares)()
-	unix.Umask(0)
-
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	defer context.AfterFunc(ctx, pages.Shutdown)()
-	done := make(chan error, 1)
-	notify("READY=1", log)
-	go func() { done <- errors.Join(serveAll(ctx, shares), pages.Close()) }()
-	err = await(done, signals, func() { notify("STOPPING=1", log); cancel() }, time.After, log)
-	if err != nil && cfg.Syslog {
-		log.Error("The daemon ends", zap.Error(err)) // standard error, where it is told too, may not be looked at
-	}
-	return err
-}
 
 // stopSignals are the signals that stop the daemon: without those that it was started to ignore,
 // by nohup or as a shell script's background process.

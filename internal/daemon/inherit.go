@@ -19,16 +19,25 @@ func inheritSocket(fd int) (*socket, error) {
 	}
 	f := os.NewFile(uintptr(fd), "inherited socket")
 	defer f.Close()
-	l, err := net.FileListener(f)
+	l, err := listenerOf(f)
 	if err != nil {
 		return nil, fmt.Errorf("--fd %d: %w", fd, err)
+	}
+	return &socket{UnixListener: l}, nil
+}
+
+// listenerOf returns a listener on the socket f, which stays the caller's.
+func listenerOf(f *os.File) (*net.UnixListener, error) {
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
 	}
 	ul, ok := l.(*net.UnixListener)
 	if !ok {
 		l.Close()
-		return nil, fmt.Errorf("--fd %d: is a %s socket, not a unix one", fd, l.Addr().Network())
+		return nil, fmt.Errorf("is a %s socket, not a unix one", l.Addr().Network())
 	}
-	return &socket{UnixListener: ul}, nil
+	return ul, nil
 }
 
 // checkListening says in plain words why fd is not a listening unix stream socket.

@@ -29,10 +29,11 @@ import (
 
 // share is a shared directory with its socket, ready to serve one VMM.
 type share struct {
-	fs     *hostfs.FS      // nil until openDir
+	fs     *hostfs.FS
 	faults *fault.Injector // nil: none
 	opts   virtiofs.Options
-	sock   *socket
+	sock   *net.UnixListener
+	ended  func() // has the parent remove what belongs to the socket
 	log    *zap.Logger
 }
 
@@ -46,34 +47,26 @@ type common struct {
 	pages   *cache.Cache    // pages of all files
 }
 
-// openShare looks at the shared directory and opens its socket. The caller closes the share when
-// nothing serves it.
-func openShare(c config.Share, all common, log *zap.Logger) (*share, error) {
-	if err := checkDir(c.SharedDir); err != nil {
-		return nil, err
-	}
+// openShare opens the shared directory, of which root is an O_PATH fd that it takes over. The caller closes the
+// share when nothing serves it.
+func openShare(c config.Share, root int, all common, log *zap.Logger) (*share, error) {
+	defer unix.Close(root)
 	s := &share{log: log, opts: virtiofs.Options{Tag: c.Tag, Queues: c.NumRequestQueues, Workers: all.workers, Memory: all.memory, Logger: log}}
 	if log.Core().Enabled(traceLevel) {
 		s.opts.VhostUser.Trace = traceWriter{log.Named("vhostuser")}
 	}
-	var err error
-	s.sock, err = openSocket(c, log)
-	return s, err
-}
-
-// openDir opens the shared directory, with the rights that the process serves with.
-func (s *share) openDir(c config.Share, all common) error {
 	conf, err := s.hostConfig(c, all)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	conf.RootFD, conf.WorkingProc = root, true
 	if s.fs, err = hostfs.New(conf); err != nil {
-		return fmt.Errorf("opening the shared directory: %w", err)
+		return nil, fmt.Errorf("opening the shared directory: %w", err)
 	}
 	if c.FileHandles == config.FileHandlesPrefer && !s.fs.UsesHandles() {
 		s.log.Debug("file handles cannot be used: files are known by name")
 	}
-	return nil
+	return s, nil
 }
 
 // checkDir looks at the shared directory first, as a mistake there is common.
@@ -152,7 +145,7 @@ func onLimit(log *zap.Logger) func(string) {
 
 // run serves one VMM until it goes or ctx ends, and closes the share.
 func (s *share) run(ctx context.Context) error {
-	err := serveOne(ctx, s.sock.UnixListener, s.serve, s.log)
+	err := serveOne(ctx, s.sock, s.serve, s.log)
 	return errors.Join(err, s.close())
 }
 
@@ -180,6 +173,7 @@ func (s *share) serve(ctx context.Context, c *net.UnixConn) error {
 // close closes the socket and the shared directory, which nothing uses any more.
 func (s *share) close() error {
 	s.sock.Close()
+	s.ended()
 	return s.closeDir()
 }
 

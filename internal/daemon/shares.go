@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 
 	"go.uber.org/zap"
@@ -13,52 +14,35 @@ import (
 	virtiofs "github.com/virtiofsd-go/virtiofsd-go"
 	"github.com/virtiofsd-go/virtiofsd-go/cache"
 	"github.com/virtiofsd-go/virtiofsd-go/fusecore/hostfs/locks"
-	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sandbox"
 )
 
 // openShares opens all shares of the process, or none. What they have in common is made here.
-func openShares(cfg config.Config, pages *cache.Cache, log *zap.Logger) (shares []*share, err error) {
-	if err := setFileLimit(cfg.RLimitNoFile, log); err != nil {
-		return nil, err
-	}
-	budget, err := fdBudget(len(cfg.Shares))
-	if err != nil {
-		return nil, err
-	}
+func (j job) openShares(in *sandbox.Inside, listeners []*net.UnixListener, pages *cache.Cache, log *zap.Logger) (shares []*share, err error) {
+	cfg := j.Config
 	inodes, err := maxInodes(len(cfg.Shares))
 	if err != nil {
 		return nil, err
 	}
-	all := common{budget: budget, inodes: inodes, workers: workersOf(cfg.ThreadPoolSize), memory: memoryOf(len(cfg.Shares)),
+	all := common{budget: j.Budget, inodes: inodes, workers: workersOf(cfg.ThreadPoolSize), memory: memoryOf(len(cfg.Shares)),
 		locks: locks.NewSpace(), pages: pages}
 	setThreads((all.workers + 1 + virtiofs.MaxRequestQueues) * len(cfg.Shares))
-	for _, c := range cfg.Shares {
+	for i, c := range cfg.Shares {
 		own := log
 		if len(cfg.Shares) > 1 {
 			own = log.With(zap.String("share", c.SharedDir))
 		}
-		s, err := openShare(c, all, own)
+		s, err := openShare(c, in.Roots[i], all, own)
 		if err != nil {
-			return nil, errors.Join(err, closeAll(shares))
+			for _, s := range shares {
+				err = errors.Join(err, s.closeDir())
+			}
+			return nil, err
 		}
+		s.sock, s.ended = listeners[i], func() { in.Parent.Ended(i) }
 		shares = append(shares, s)
 	}
-	if err := confine(cfg, log); err != nil {
-		return nil, errors.Join(err, closeAll(shares))
-	}
-	for i, s := range shares {
-		if err := s.openDir(cfg.Shares[i], all); err != nil {
-			return nil, errors.Join(err, closeAll(shares))
-		}
-	}
 	return shares, nil
-}
-
-func closeAll(shares []*share) (err error) {
-	for _, s := range shares {
-		err = errors.Join(err, s.close())
-	}
-	return err
 }
 
 // serveAll serves each share until its VMM goes or ctx ends, and closes it. One that fails does
@@ -79,11 +63,4 @@ func serveAll(ctx context.Context, shares []*share) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-// closeSockets removes the socket files of shares that are still in use when the process ends.
-func closeSockets(shares []*share) {
-	for _, s := range shares {
-		s.sock.Close()
-	}
 }

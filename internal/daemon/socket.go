@@ -28,6 +28,29 @@ type socket struct {
 	file fs.FileInfo // that file, to know it from a later one at the same path
 }
 
+// openSockets opens the sockets of all shares, or none. What is wrong with a shared directory is said first.
+func openSockets(shares []config.Share, log *zap.Logger) (sockets []*socket, err error) {
+	for _, c := range shares {
+		var s *socket
+		if err = checkDir(c.SharedDir); err == nil {
+			s, err = openSocket(c, log)
+		}
+		if err != nil {
+			closeSockets(sockets)
+			return nil, err
+		}
+		sockets = append(sockets, s)
+	}
+	return sockets, nil
+}
+
+// closeSockets removes the socket files that are there.
+func closeSockets(sockets []*socket) {
+	for _, s := range sockets {
+		s.Close()
+	}
+}
+
 // openSocket makes or takes over the listening socket that c asks for.
 func openSocket(c config.Share, log *zap.Logger) (*socket, error) {
 	if c.SocketPath == "" {

@@ -33,6 +33,15 @@ type Rule struct {
 	hang  bool
 }
 
+// MarshalText returns the rule in the form that Parse takes.
+func (r Rule) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText parses the rule.
+func (r *Rule) UnmarshalText(text []byte) (err error) {
+	*r, err = Parse(string(text))
+	return err
+}
+
 // call is one call of the host.
 type call struct {
 	op     int   // its number in operations

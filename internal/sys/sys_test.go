@@ -71,9 +71,12 @@ func TestFDNames(t *testing.T) {
 			t.Errorf("%d is written as %q", n, got)
 		}
 		var p procPath
-		p.set(n)
-		if got, _, _ := strings.Cut(string(p[:]), "\x00"); got != "/proc/self/fd/"+strconv.Itoa(n) {
-			t.Errorf("path of %d is %q", n, got)
+		for proc, dir := range map[int]string{3: "/proc/self/fd/", unix.AT_FDCWD: ""} {
+			p = procPath{}
+			p.set(proc, n)
+			if got, _, _ := strings.Cut(string(p[:]), "\x00"); got != dir+strconv.Itoa(n) {
+				t.Errorf("path of %d with %d is %q", n, proc, got)
+			}
 		}
 	}
 }

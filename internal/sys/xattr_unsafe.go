@@ -23,13 +23,17 @@ type xattrArgs struct {
 
 const procSelfFD = "/proc/self/fd/"
 
-// procPath is a path under procSelfFD.
+// procPath is a path under procSelfFD, or under the working directory if that is what proc says.
 type procPath [len(procSelfFD) + 24]byte
 
-func (p *procPath) set(fd int) {
+func (p *procPath) set(proc, fd int) {
 	var c cname
 	c.setInt(fd)
-	copy(p[copy(p[:], procSelfFD):], c[:24])
+	n := 0
+	if proc != unix.AT_FDCWD {
+		n = copy(p[:], procSelfFD)
+	}
+	copy(p[n:], c[:24])
 }
 
 // setXattr is set for the name of an attribute.
@@ -42,7 +46,8 @@ func (n *cname) setXattr(name string) error {
 }
 
 // Getxattr reads attribute name of the file that fd refers to (an O_PATH fd will do) into dest and
-// returns its size; with an empty dest the size only. proc is an fd of /proc/self/fd.
+// returns its size; with an empty dest the size only. proc is an fd of /proc/self/fd, or AT_FDCWD where that
+// is the working directory.
 func Getxattr(proc, fd int, name string, dest []byte) (int, error) {
 	return xattr(unix.SYS_GETXATTRAT, unix.SYS_GETXATTR, proc, fd, name, dest, 0)
 }
@@ -73,7 +78,7 @@ func xattr(trapAt, trapPath uintptr, proc, fd int, name string, data []byte, fla
 		noXattrat.Store(true)
 	}
 	var p procPath
-	p.set(fd)
+	p.set(proc, fd)
 	return retry(func() (uintptr, syscall.Errno) {
 		r, _, e := syscall.Syscall6(trapPath, uintptr(unsafe.Pointer(&p)), uintptr(unsafe.Pointer(&n)),
 			uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)), uintptr(flags), 0)
@@ -98,7 +103,7 @@ func Listxattr(proc, fd int, dest []byte) (int, error) {
 		}
 		noXattrat.Store(true)
 	}
-	p.set(fd)
+	p.set(proc, fd)
 	return retry(func() (uintptr, syscall.Errno) {
 		r, _, e := syscall.Syscall(unix.SYS_LISTXATTR, uintptr(unsafe.Pointer(&p)),
 			uintptr(unsafe.Pointer(unsafe.SliceData(dest))), uintptr(len(dest)))
@@ -126,7 +131,7 @@ func Removexattr(proc, fd int, name string) error {
 		noXattrat.Store(true)
 	}
 	var p procPath
-	p.set(fd)
+	p.set(proc, fd)
 	_, err := retry(func() (uintptr, syscall.Errno) {
 		r, _, e := syscall.Syscall(unix.SYS_REMOVEXATTR, uintptr(unsafe.Pointer(&p)), uintptr(unsafe.Pointer(&n)), 0)
 		return r, e

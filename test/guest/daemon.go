@@ -140,6 +140,23 @@ func (d *Daemon) Log() string { return d.log.String() }
 // Pid returns the daemon's process id.
 func (d *Daemon) Pid() int { return d.proc.cmd.Process.Pid }
 
+// Worker returns the id of the process that serves: the last one of a chain of children, as sandboxes fork.
+func (d *Daemon) Worker() int {
+	pid := d.Pid()
+	for {
+		children, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+		child := 0
+		for _, path := range children {
+			text, _ := os.ReadFile(path) // a thread that has just ended has none
+			fmt.Sscan(string(text), &child)
+		}
+		if child == 0 {
+			return pid
+		}
+		pid = child
+	}
+}
+
 // Wait waits until the daemon has ended by itself and returns how it did: nil for status 0.
 func (d *Daemon) Wait() error {
 	select {

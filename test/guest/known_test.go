@@ -38,7 +38,7 @@ func TestKnownFiles(t *testing.T) {
 	if known := g.knownInodes(); known < dirs*perDir {
 		t.Errorf("the guest knows %d files only, not %d: give it more memory", known, dirs*perDir)
 	}
-	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", sh.d.Pid()))
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", sh.d.Worker()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (b *box) knownInodes() int {
 // daemonMemory is the daemon's RssAnon in KiB.
 func daemonMemory(t *testing.T, d *Daemon) (kib int) {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Pid()))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Worker()))
 	if err != nil {
 		t.Fatal(err)
 	}
