@@ -165,7 +165,7 @@ func checkOurs(t *testing.T, c confinement) {
 			}
 		}
 	}
-	if c.filtered != strings.Contains(defaultLayers, byFilter) {
-		t.Errorf("a seccomp filter on all threads: %v", c.filtered)
+	if strings.Contains(defaultLayers, byFilter) && !c.filtered {
+		t.Error("a thread has no seccomp filter")
 	}
 }

@@ -49,7 +49,7 @@ var attempts = []attempt{
 	{"ptrace a process of the host", byNamespaces + byCapabilities + byFilter, func(in *mole) bool {
 		return in.ok(unix.SYS_PTRACE, unix.PTRACE_SEIZE, os.Getpid(), 0, 0)
 	}, true},
-	{"signal a process of the host", byNamespaces, func(in *mole) bool { return in.ok(unix.SYS_KILL, os.Getpid(), 0) }, true},
+	{"signal a process of the host", byNamespaces + byFilter, func(in *mole) bool { return in.ok(unix.SYS_KILL, os.Getpid(), 0) }, true},
 	{"take an fd of a process of the host", byNamespaces + byCapabilities + byFilter, func(in *mole) bool {
 		fd, _, errno := in.call(unix.SYS_PIDFD_OPEN, os.Getpid(), 0)
 		return errno == 0 && in.ok(unix.SYS_PIDFD_GETFD, fd, 1, 0)
