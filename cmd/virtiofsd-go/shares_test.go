@@ -109,3 +109,19 @@ func TestSharesFromFile(t *testing.T) {
 		t.Errorf("it says\n%s\nwant %q", p.output(), want)
 	}
 }
+
+// TestNamesOfAnyBytes: paths and rules need not be UTF-8, in any sandbox.
+func TestNamesOfAnyBytes(t *testing.T) {
+	for _, sandbox := range []string{"namespace", "none"} {
+		dir := filepath.Join(t.TempDir(), "\xff\xfe")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		socket := filepath.Join(dir, "\xfd.sock")
+		p := start(t, nil, "--sandbox="+sandbox, "--shared-dir", dir, "--socket-path", socket, "--xattrmap=:prefix:all:user.\xff:user.x:", "--fault=read path=\xff* error=EIO")
+		p.waitFor(readyLine)
+		askFeatures(t, connect(t, socket))
+		p.signal(unix.SIGTERM)
+		p.wait(0)
+	}
+}

@@ -3,6 +3,8 @@
 package daemon
 
 import (
+	"bytes"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -105,7 +107,11 @@ func startWorker(j job, sockets []*socket, syslog *os.File) (*sandbox.Worker, er
 	if syslog != nil {
 		spec.Files = append(spec.Files, syslog)
 	}
-	spec.Job = j
+	var job bytes.Buffer
+	if err := gob.NewEncoder(&job).Encode(j); err != nil {
+		return nil, fmt.Errorf("the worker's job: %w", err)
+	}
+	spec.Job = job.Bytes()
 	return sandbox.Start(spec)
 }
 

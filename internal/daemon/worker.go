@@ -3,8 +3,9 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,8 @@ import (
 )
 
 // job is what the parent tells the worker. Its files are the listening sockets of the shares, in their
-// order, and the connection to the system's log if there is one.
+// order, and the connection to the system's log if there is one. It goes as gob, as paths and names are any
+// bytes.
 type job struct {
 	Config config.Config
 	Budget int // files that each share may keep open for its guest
@@ -48,7 +50,7 @@ func Work(stderr io.Writer) error {
 		return err
 	}
 	var j job
-	if err := json.Unmarshal(in.Job, &j); err != nil {
+	if err := gob.NewDecoder(bytes.NewReader(in.Job)).Decode(&j); err != nil {
 		return fmt.Errorf("the worker's job: %w", err)
 	}
 	listeners, log, err := takeFiles(in.Files, j, stderr)

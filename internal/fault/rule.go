@@ -33,11 +33,11 @@ type Rule struct {
 	hang  bool
 }
 
-// MarshalText returns the rule in the form that Parse takes.
-func (r Rule) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+// MarshalBinary returns the rule in the form that Parse takes.
+func (r Rule) MarshalBinary() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText parses the rule.
-func (r *Rule) UnmarshalText(text []byte) (err error) {
+// UnmarshalBinary parses the rule.
+func (r *Rule) UnmarshalBinary(text []byte) (err error) {
 	*r, err = Parse(string(text))
 	return err
 }

@@ -3,7 +3,7 @@
 package sandbox
 
 import (
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +17,7 @@ import (
 // Inside is what a worker has in its sandbox.
 type Inside struct {
 	// Job is Spec.Job.
-	Job json.RawMessage
+	Job []byte
 
 	// Files are Spec.Files. They are the caller's.
 	Files []*os.File
@@ -69,7 +69,7 @@ func readSetup() (up setup, err error) {
 		return up, os.ErrInvalid
 	}
 	defer f.Close()
-	return up, json.NewDecoder(f).Decode(&up)
+	return up, gob.NewDecoder(f).Decode(&up)
 }
 
 // becomeRoot waits until ids are mapped and takes those of root, where they are.

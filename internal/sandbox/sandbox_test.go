@@ -155,7 +155,11 @@ func parentMain() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 7
 	}
-	worker, err := Start(Spec{Mode: o.Mode, Shares: o.Shares, UIDs: o.UIDs, GIDs: o.GIDs, Job: o.Job, Files: []*os.File{w}})
+	job, err := json.Marshal(o.Job)
+	if err != nil {
+		return 10
+	}
+	worker, err := Start(Spec{Mode: o.Mode, Shares: o.Shares, UIDs: o.UIDs, GIDs: o.GIDs, Job: job, Files: []*os.File{w}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 8

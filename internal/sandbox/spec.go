@@ -3,7 +3,6 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -35,8 +34,8 @@ type Spec struct {
 	// None: the own id only, to itself.
 	UIDs, GIDs []idmap.Range
 
-	// Job is what the worker has to do, as JSON.
-	Job any
+	// Job is what the worker has to do, in a form of the caller's.
+	Job []byte
 
 	// Files are for the worker, in this order. They stay the caller's.
 	Files []*os.File
@@ -44,19 +43,19 @@ type Spec struct {
 
 // File descriptors that a worker starts with, after standard input, output and error.
 const (
-	setupFD  = 3 + iota // setup, as JSON in a file
+	setupFD  = 3 + iota // setup, as gob in a file
 	parentFD            // the socket to the parent
 	filesFD             // Spec.Files
 )
 
-// setup is what the worker is told.
+// setup is what the worker is told. Paths are any bytes, which JSON would not keep.
 type setup struct {
 	Mode    Mode
 	Shares  []place
 	Mapped  bool // ids are mapped by the parent once it runs: wait for that
 	Private bool // in a user namespace of its own
 	Files   int
-	Job     json.RawMessage
+	Job     []byte
 }
 
 // place is a share, and what it is: the worker looks it up again in its own mounts.
@@ -70,11 +69,7 @@ var errMoved = errors.New("somebody else has come into its place just now: start
 
 // newSetup looks at the shares. unprivileged tells whether there is a user namespace.
 func (s Spec) newSetup(unprivileged bool) (setup, error) {
-	job, err := json.Marshal(s.Job)
-	if err != nil {
-		return setup{}, fmt.Errorf("the worker's job: %w", err)
-	}
-	up := setup{Mode: s.Mode, Job: job, Files: len(s.Files), Private: unprivileged}
+	up := setup{Mode: s.Mode, Job: s.Job, Files: len(s.Files), Private: unprivileged}
 	for _, path := range s.Shares {
 		var st unix.Stat_t
 		if err := unix.Stat(path, &st); err != nil {

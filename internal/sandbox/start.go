@@ -3,7 +3,8 @@
 package sandbox
 
 import (
-	"encoding/json"
+	"bytes"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"net"
@@ -98,8 +99,8 @@ func (s Spec) execute(up setup, attr *syscall.SysProcAttr) (*Worker, error) {
 
 // file returns a file with the setup, to read from its beginning.
 func (up setup) file() (*os.File, error) {
-	b, err := json.Marshal(up)
-	if err != nil {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(up); err != nil {
 		return nil, fmt.Errorf("the worker's setup: %w", err)
 	}
 	fd, err := unix.MemfdCreate("setup", unix.MFD_CLOEXEC)
@@ -107,7 +108,7 @@ func (up setup) file() (*os.File, error) {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
 	f := os.NewFile(uintptr(fd), "setup")
-	if _, err := f.WriteAt(b, 0); err != nil {
+	if _, err := f.WriteAt(b.Bytes(), 0); err != nil {
 		f.Close()
 		return nil, err
 	}
