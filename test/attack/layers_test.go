@@ -3,4 +3,4 @@
 package attack
 
 // defaultLayers are the layers that the daemon has when it is started without options about them.
-const defaultLayers = byCapabilities
+const defaultLayers = byNamespaces + byRoot + byCapabilities
