@@ -21,7 +21,7 @@ var before = []string{"cmd", "test", "internal/capabilities", "internal/config",
 // callsOf are the system calls of the functions of x/sys and syscall that the daemon uses.
 // "" stands for none; "before" for one that comes before the filter. With "|", one of them, by machine.
 var callsOf = map[string]string{
-	"Bind": "before", "CloseOnExec": "before", "Faccessat": "before", "Listen": "before", "Setgroups": "before", "Setrlimit": "before",
+	"Bind": "before", "CloseOnExec": "before", "Faccessat": "before", "Listen": "before", "Setgroups": "before", "Setresgid": "before", "Setresuid": "before", "Setrlimit": "before",
 	"Socket": "before", "Stat": "before",
 	"ByteSliceToString": "", "CmsgSpace": "", "ErrnoName": "", "Errno": "", "Getpagesize": "", "Major": "", "Minor": "", "Mkdev": "",
 	"NsecToTimespec": "", "ParseSocketControlMessage": "", "ParseUnixRights": "", "SignalName": "", "UnixRights": "",
