@@ -11,13 +11,22 @@ import (
 
 	"github.com/virtiofsd-go/virtiofsd-go/internal/capabilities"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/landlock"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sandbox"
 )
 
 // confine takes from the process what serving does not need. It is in its sandbox by then; the shared
-// directories are opened afterwards, as what can be done with their files depends on it.
-func confine(cfg config.Config, in *sandbox.Inside, log *zap.Logger) error {
-	return keepCapabilities(cfg, in.OneID, log)
+// directories are opened afterwards, as what can be done with their files depends on it; cfg says then how.
+func confine(cfg *config.Config, in *sandbox.Inside, log *zap.Logger) error {
+	abi := landlock.ABI()
+	confined := wantsLandlock(cfg, abi, log)
+	if err := keepCapabilities(*cfg, in.OneID, log); err != nil {
+		return err
+	}
+	if confined {
+		return enterLandlock(in.Roots, abi, log)
+	}
+	return nil
 }
 
 // keepCapabilities gives up capabilities. With one user and group only, those to change ids go too: whatever a

@@ -86,7 +86,7 @@ func takeFiles(files []*os.File, j job, stderr io.Writer) (listeners []*net.Unix
 // serve serves all shares until the last VMM has gone.
 func (j job) serve(in *sandbox.Inside, listeners []*net.UnixListener, signals <-chan os.Signal, log *zap.Logger) error {
 	setProcs()
-	if err := confine(j.Config, in, log); err != nil {
+	if err := confine(&j.Config, in, log); err != nil {
 		return err
 	}
 	pages, err := cache.New(cache.Options{Size: j.Config.PageCacheSize})

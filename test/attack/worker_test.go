@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/virtiofsd-go/virtiofsd-go/internal/landlock"
 )
 
 var backdoorDaemon = sync.OnceValues(func() (string, error) { return build("backdoor", "-tags=backdoor") })
@@ -31,21 +33,22 @@ const (
 	byFilter       = "f" // --seccomp=kill
 	byNoHandles    = "h" // --inode-file-handles=never
 	byCapabilities = "c" // those that serving does not need are given up
+	byLandlock     = "l" // --sandbox=chroot or none, where the kernel has it
 )
 
 var attempts = []attempt{
-	{"open outside by path", byRoot, func(in *mole) bool { return in.opens(in.outside) }, true},
-	{"open outside by ..", byRoot, func(in *mole) bool { return in.opens("../outside") || in.opens("../../outside") }, true},
-	{"open outside by a link", byRoot, func(in *mole) bool { return in.opens("link") || in.opens("abs") }, true},
-	{"open outside by /proc/self/root", byRoot, func(in *mole) bool { return in.opens("/proc/self/root" + in.outside) }, true},
-	{"open outside by /proc/1/root", byRoot, func(in *mole) bool { return in.opens("/proc/1/root" + in.outside) }, true},
-	{"open outside by handle", byNoHandles, func(in *mole) bool { return in.opensHandle(unix.O_RDONLY) }, true},
-	{"O_PATH outside by handle", byNoHandles, func(in *mole) bool { return in.opensHandle(unix.O_PATH) }, true},
-	{"write below /proc/sys", byRoot, func(in *mole) bool {
+	{"open outside by path", byRoot + byLandlock, func(in *mole) bool { return in.opens(in.outside) }, true},
+	{"open outside by ..", byRoot + byLandlock, func(in *mole) bool { return in.opens("../outside") || in.opens("../../outside") }, true},
+	{"open outside by a link", byRoot + byLandlock, func(in *mole) bool { return in.opens("link") || in.opens("abs") }, true},
+	{"open outside by /proc/self/root", byRoot + byLandlock, func(in *mole) bool { return in.opens("/proc/self/root" + in.outside) }, true},
+	{"open outside by /proc/1/root", byRoot + byLandlock, func(in *mole) bool { return in.opens("/proc/1/root" + in.outside) }, true},
+	{"open outside by handle", byNoHandles + byLandlock, func(in *mole) bool { return in.opensHandle(unix.O_RDONLY) }, true},
+	{"O_PATH outside by handle", byNoHandles + byLandlock, func(in *mole) bool { return in.opensHandle(unix.O_PATH) }, true},
+	{"write below /proc/sys", byRoot + byLandlock, func(in *mole) bool {
 		return in.ok(unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/sys/kernel/core_pattern", unix.O_WRONLY, 0)
 	}, true},
 	{"open a device", byNamespaces, opensDevice, true},
-	{"execute a program of the share", byNamespaces + byFilter, executes, true},
+	{"execute a program of the share", byNamespaces + byFilter + byLandlock, executes, true},
 	{"ptrace a process of the host", byNamespaces + byCapabilities + byFilter, func(in *mole) bool {
 		return in.ok(unix.SYS_PTRACE, unix.PTRACE_SEIZE, os.Getpid(), 0, 0)
 	}, true},
@@ -60,7 +63,7 @@ var attempts = []attempt{
 		fd, _, errno := in.call(unix.SYS_PIDFD_OPEN, 1, 0)
 		return errno == 0 && in.ok(unix.SYS_SETNS, fd, unix.CLONE_NEWUTS)
 	}, false},
-	{"mount", byCapabilities + byFilter, func(in *mole) bool { return in.ok(unix.SYS_MOUNT, "none", "/d", "tmpfs", 0, 0) }, false},
+	{"mount", byCapabilities + byFilter + byLandlock, func(in *mole) bool { return in.ok(unix.SYS_MOUNT, "none", "/d", "tmpfs", 0, 0) }, false},
 	{"chroot", byCapabilities + byFilter, func(in *mole) bool { return in.ok(unix.SYS_CHROOT, ".") }, false},
 	{"new process", byFilter, func(in *mole) bool { return in.ok(unix.SYS_CLONE, int(unix.SIGCHLD), 0, 0, 0, 0) }, false},
 	{"socket: internet", byFilter, socket(unix.AF_INET, unix.SOCK_STREAM), true},
@@ -129,8 +132,15 @@ var ways = []struct {
 }{
 	{"as by default", nil, defaultLayers},
 	{"--inode-file-handles=never", []string{"--inode-file-handles=never"}, defaultLayers + byNoHandles},
-	{"--sandbox=chroot", []string{"--sandbox=chroot"}, without(defaultLayers, byNamespaces)},
-	{"--sandbox=none", []string{"--sandbox=none"}, without(defaultLayers, byNamespaces, byRoot)},
+	{"--sandbox=chroot", []string{"--sandbox=chroot"}, without(defaultLayers, byNamespaces) + landlockLayer()},
+	{"--sandbox=none", []string{"--sandbox=none"}, without(defaultLayers, byNamespaces, byRoot) + landlockLayer()},
+}
+
+func landlockLayer() string {
+	if landlock.ABI() == 0 {
+		return ""
+	}
+	return byLandlock
 }
 
 func without(layers string, gone ...string) string {
