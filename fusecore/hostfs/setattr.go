@@ -86,7 +86,11 @@ func (fs *FS) setAttr(cancel <-chan struct{}, t target, in *fuse.SetAttrIn) erro
 				return err
 			}
 		}
-		if err := fs.attributes(t, func() error { return sys.Chown(t.fd, uid, gid) }); err != nil {
+		err = fs.attributes(t, func() error { return sys.Chown(t.fd, uid, gid) })
+		if err == unix.EINVAL { // an id that our user namespace does not have: programs expect what others get who may not
+			err = unix.EPERM
+		}
+		if err != nil {
 			return err
 		}
 	}

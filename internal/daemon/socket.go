@@ -11,12 +11,15 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/sandbox"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sockdiag"
 )
 
@@ -180,7 +183,7 @@ func removeStale(path string, log *zap.Logger) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	holder, live, err := sockdiag.Find(path)
+	holder, live, err := findLive(path)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s exists, and whether somebody uses it cannot be found out: remove it yourself if nobody does: %w", path, err)
@@ -192,6 +195,20 @@ func removeStale(path string, log *zap.Logger) error {
 		return fmt.Errorf("the stale socket: %w", err)
 	}
 	return nil
+}
+
+// findLive finds who has the socket at path, whose pid file is ours. A worker whose parent was killed is
+// given the moment that it takes to end, in which it is seen or nobody is.
+func findLive(path string) (holder sockdiag.Socket, live bool, err error) {
+	const patience, step = time.Second, 10 * time.Millisecond
+	for waited := time.Duration(0); ; waited += step {
+		holder, live, err = sockdiag.Find(path)
+		other := func(h sockdiag.Holder) bool { return h.Comm != sandbox.Comm }
+		if err != nil || !live || slices.ContainsFunc(holder.Holders, other) || waited >= patience {
+			return holder, live, err
+		}
+		time.Sleep(step)
+	}
 }
 
 // bind makes the socket. Nobody can connect before its owner and mode are right, as it does not

@@ -47,7 +47,7 @@ func Enter() (*Inside, error) {
 		return nil, fmt.Errorf("a worker is started by the daemon only: %w", err)
 	}
 	// top(1) and killall(1) would show the name of what was executed, which is exe.
-	_ = os.WriteFile("/proc/self/comm", []byte("virtiofsd-go"), 0)
+	_ = os.WriteFile("/proc/self/comm", []byte(Comm), 0)
 	in := &Inside{Job: up.Job, OneID: up.Private && !up.Mapped, Parent: &Parent{conn: conn, done: make(chan struct{})}}
 	if up.Mapped {
 		if err := becomeRoot(conn.Read); err != nil {

@@ -17,6 +17,9 @@ import (
 	"github.com/virtiofsd-go/virtiofsd-go/internal/idmap"
 )
 
+// Comm is the worker's process name (proc_pid_comm(5)), which is that of the program as it is installed.
+const Comm = "virtiofsd-go"
+
 // workerName is what a worker is called in lists of processes, and how it knows itself.
 const workerName = "virtiofsd-go: worker"
 
