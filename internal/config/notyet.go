@@ -14,9 +14,7 @@ import (
 var missing = []struct {
 	option   string
 	harmless string // a value that asks for nothing
-	danger   string // what is unsafe about it
 }{
-	{option: "seccomp", harmless: "none", danger: "there is no filter of system calls"},
 	{option: "migration-mode"}, {option: "migration-on-error"},
 	{option: "migration-verify-handles", harmless: "false"}, {option: "migration-confirm-paths", harmless: "false"},
 }
@@ -32,11 +30,7 @@ func notYet(flags ...*pflag.FlagSet) []string {
 		if !slices.ContainsFunc(flags, given) {
 			continue
 		}
-		line := fmt.Sprintf("--%s has no effect yet", m.option)
-		if m.danger != "" {
-			line += ": " + m.danger
-		}
-		lines = append(lines, line)
+		lines = append(lines, fmt.Sprintf("--%s has no effect yet", m.option))
 	}
 	return lines
 }

@@ -64,7 +64,7 @@ type Seccomp string
 const (
 	SeccompKill Seccomp = "kill" // the process ends
 	SeccompLog  Seccomp = "log"  // the kernel logs it and goes on
-	SeccompTrap Seccomp = "trap" // SIGSYS
+	SeccompTrap Seccomp = "trap" // SIGSYS: the process says which call it was, and ends
 	SeccompNone Seccomp = "none" // there is no filter
 )
 

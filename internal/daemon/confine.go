@@ -13,6 +13,7 @@ import (
 	"github.com/virtiofsd-go/virtiofsd-go/internal/config"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/landlock"
 	"github.com/virtiofsd-go/virtiofsd-go/internal/sandbox"
+	"github.com/virtiofsd-go/virtiofsd-go/internal/seccomp"
 )
 
 // confine takes from the process what serving does not need. It is in its sandbox by then; the shared
@@ -24,9 +25,11 @@ func confine(cfg *config.Config, in *sandbox.Inside, log *zap.Logger) error {
 		return err
 	}
 	if confined {
-		return enterLandlock(in.Roots, abi, log)
+		if err := enterLandlock(in.Roots, abi, log); err != nil {
+			return err
+		}
 	}
-	return nil
+	return filterCalls(*cfg)
 }
 
 // keepCapabilities gives up capabilities. With one user and group only, those to change ids go too: whatever a
@@ -50,10 +53,15 @@ func keepCapabilities(cfg config.Config, oneID bool, log *zap.Logger) error {
 	return nil
 }
 
+// usesHandles tells whether files of a share may be opened by handle.
+func usesHandles(cfg config.Config) bool {
+	return slices.ContainsFunc(cfg.Shares, func(s config.Share) bool { return s.FileHandles != config.FileHandlesNever })
+}
+
 // wantedCapabilities returns what the process keeps, and what of it was asked for by name.
 func wantedCapabilities(cfg config.Config) (want, asked capabilities.Set, err error) {
 	want = capabilities.Serving
-	if slices.ContainsFunc(cfg.Shares, func(s config.Share) bool { return s.FileHandles != config.FileHandlesNever }) {
+	if usesHandles(cfg) {
 		want |= capabilities.Of(unix.CAP_DAC_READ_SEARCH) // open_by_handle_at(2)
 	}
 	if cfg.ModCaps == "" {
@@ -71,4 +79,20 @@ func wantedCapabilities(cfg config.Config) (want, asked capabilities.Set, err er
 		}
 	}
 	return want, asked, nil
+}
+
+// actions are what the words of --seccomp mean.
+var actions = map[config.Seccomp]seccomp.Action{
+	config.SeccompKill: seccomp.Kill, config.SeccompTrap: seccomp.Trap, config.SeccompLog: seccomp.Log,
+}
+
+// filterCalls leaves the process the system calls that serving needs.
+func filterCalls(cfg config.Config) error {
+	if cfg.Seccomp == config.SeccompNone {
+		return nil
+	}
+	if err := seccomp.Install(actions[cfg.Seccomp], seccomp.Options{FileHandles: usesHandles(cfg)}); err != nil {
+		return fmt.Errorf("the filter of system calls cannot be set (--seccomp none goes without): %w", err)
+	}
+	return nil
 }
