@@ -19,8 +19,8 @@ func counted(c Config) (Config, map[string]int) {
 	return c, told
 }
 
-// TestFDLimit: removed files that cannot be opened again are kept open up to MaxFDs. Beyond it nothing
-// new is found or made, what is known works, and after FORGET it goes on.
+// TestFDLimit: removed files that cannot be opened again, and which the guest has opened, are kept open up
+// to MaxFDs. Beyond it nothing new is found or made, what is known works, and after FORGET it goes on.
 func TestFDLimit(t *testing.T) {
 	const most = 20
 	c, told := counted(Config{Handles: HandlesNever, FDBudget: 10, MaxFDs: most})
@@ -28,10 +28,11 @@ func TestFDLimit(t *testing.T) {
 	s.put("there", "x")
 	var nodes []uint64
 	for i := range most {
-		var e fuse.EntryOut
+		var e fuse.CreateOut
 		name := fmt.Sprint(i)
 		h := header(1)
-		s.ok("mknod "+name, s.Mknod(nil, &fuse.MknodIn{InHeader: h, Mode: unix.S_IFREG | 0o600}, name, &e))
+		s.ok("create "+name, s.Create(nil, &fuse.CreateIn{InHeader: h, Flags: unix.O_RDWR, Mode: 0o600}, name, &e))
+		s.Release(nil, &fuse.ReleaseIn{InHeader: header(e.NodeId), Fh: e.Fh})
 		s.ok("unlink "+name, s.Unlink(nil, &h, name))
 		nodes = append(nodes, e.NodeId)
 	}

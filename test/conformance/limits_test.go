@@ -99,8 +99,9 @@ func takeOpen(flags uint32) func(g *guest, i int) (func(), syscall.Errno) {
 // takeRemoved makes a file and removes it: only its fd keeps it.
 func takeRemoved(g *guest, i int) (func(), syscall.Errno) {
 	name := fmt.Sprint("removed", i)
-	out, errno := g.Mknod(root, name, unix.S_IFREG|0o600, 0, 0)
+	out, errno := g.Create(root, name, unix.O_RDWR, 0o600, 0)
 	if errno == 0 {
+		ok(g.t, "RELEASE", g.Release(out.NodeId, out.Fh, unix.O_RDWR))
 		ok(g.t, "UNLINK", g.Unlink(root, name))
 	}
 	return func() { g.Forget(out.NodeId, 1) }, errno

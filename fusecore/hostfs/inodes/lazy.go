@@ -39,7 +39,7 @@ func (t *Table) InsertUnopened(i Identity, parent Node, name string) (id ID, ok 
 func (t *Table) enterUnopened(s *shard, h uint64, i Identity, n nameRef) (ID, nameRef, bool, error) {
 	slot, ok := t.findUnopened(s, h, i)
 	switch {
-	case !ok:
+	case !ok, slot != 0 && t.records[slot].ctl.Load()&bitFD == 0 && !t.sameName(slot, n):
 		return 0, n, false, nil
 	case slot == 0:
 		var err error
@@ -58,7 +58,8 @@ func (t *Table) enterUnopened(s *shard, h uint64, i Identity, n nameRef) (ID, na
 }
 
 // findUnopened returns the slot of the file's record, or 0. Not ok: without an fd it cannot be told whether it is
-// that file's. s is locked.
+// that file's, as the name may have been looked at before the file was removed, and the record be of the next one
+// with its number. s is locked.
 func (t *Table) findUnopened(s *shard, h uint64, i Identity) (slot uint32, ok bool) {
 	if slot = s.find(h, i); slot == 0 {
 		return 0, true
@@ -66,15 +67,17 @@ func (t *Table) findUnopened(s *shard, h uint64, i Identity) (slot uint32, ok bo
 	r := &t.records[slot]
 	named := r.form == formName && r.ctl.Load()&bitFD == 0
 	same := r.typ == i.Type && r.birth == i.Birth
-	switch {
-	case same && (named || r.ctl.Load()&bitFD != 0):
+	if same && (named || r.ctl.Load()&bitFD != 0) {
 		return slot, true
-	case named: // its number is another file's by now, as in find
-		s.remove(h, slot)
-		r.hashed = false
-		return 0, true
 	}
 	return 0, false
+}
+
+// sameName tells whether the record, which has no fd, is reopened by n. Another name may be the older one: the
+// file may have been renamed since n was looked at. Its shard is locked.
+func (t *Table) sameName(slot uint32, n nameRef) bool {
+	r := &t.records[slot]
+	return r.form == n.form && r.parent == n.parent && string(t.arena.get(r.ref)) == string(t.arena.get(n.ref))
 }
 
 // called tells whether the record is reopened by name in parent. Its shard is locked.

@@ -60,8 +60,11 @@ func TestUnopenedGone(t *testing.T) {
 		if _, err := tb.Get(old); err != ErrStale {
 			t.Errorf("a file that is gone: %v", err)
 		}
-		id := w.list(tb, Root, "a")
-		if id == old || id == 0 {
+		if got := w.list(tb, Root, "a"); got != 0 {
+			t.Errorf("without an fd it cannot be told which of two files has the number now, and it is %#x", got)
+		}
+		id := w.lookup(tb, Root, "a")
+		if id == old {
 			t.Errorf("the new file is %#x, the old one %#x", id, old)
 		}
 		n, err := tb.Get(id)
@@ -75,6 +78,26 @@ func TestUnopenedGone(t *testing.T) {
 		if tb.Len() != 1 || w.open() != 1 {
 			t.Errorf("%d records, %d fds are left", tb.Len(), w.open())
 		}
+	})
+}
+
+// TestUnopenedLate: a name that was looked at before the file was renamed is not what it is known by afterwards.
+func TestUnopenedLate(t *testing.T) {
+	modes(t, func(t *testing.T, w *world) {
+		w.addFile(1, "new", 10)
+		tb := w.table(100)
+		id := w.list(tb, Root, "new")
+		w.addFile(1, "old", 10) // as it was, for whoever comes late
+		if got := w.list(tb, Root, "old"); got != 0 {
+			t.Errorf("by its older name it is %#x", got)
+		}
+		delete(w.dirs[1], "old")
+		n, err := tb.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.check(n.FD(), 10)
+		n.Release()
 	})
 }
 

@@ -69,8 +69,9 @@ type Table struct {
 	hints   hints
 	shards  [shardCount]shard
 	seed    uint64
-	count   atomic.Int64 // living records
-	keeps   atomic.Bool  // the attic has room
+	count   atomic.Int64  // living records
+	keeps   atomic.Bool   // the attic has room
+	hand    atomic.Uint32 // where abandon goes on
 	unmap   func()
 }
 
@@ -137,9 +138,7 @@ func (t *Table) Memory() int64 {
 // With a name the record can be reopened as that name in parent, which is pinned; without one
 // only by a handle.
 func (t *Table) Insert(i Identity, fd int, parent Node, name string) (ID, error) {
-	if t.clock.full() {
-		t.Relieve(relief)
-	}
+	t.room()
 	n := t.newName(parent, name)
 	h := t.hash(i)
 	s := t.shard(h)
@@ -182,7 +181,7 @@ func (t *Table) Full() bool {
 	if t.Len() >= len(t.records)-1 {
 		return true
 	}
-	return t.clock.full() && t.Relieve(relief) == 0
+	return !t.room()
 }
 
 // add makes a new record, without a lookup yet. s is locked.

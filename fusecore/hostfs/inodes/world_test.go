@@ -32,6 +32,7 @@ type world struct {
 	dirs  map[uint64]map[string]uint64
 	fds   map[int]uint64
 	next  int
+	gone  map[uint64]bool // files that were removed: they end with their last fd
 
 	unpinned []Identity // in the order in which Unpin was told
 
@@ -131,6 +132,9 @@ func (w *world) Freeze(fd int, c Cold, parent int, buf []byte) ([]byte, int64, b
 	if c.Birth = birth; w.files[ino] != c.Identity {
 		w.t.Errorf("freeze of %v, whose fd is file %d", c.Identity, ino)
 	}
+	if w.gone[ino] {
+		return nil, birth, false
+	}
 	if len(c.Name) > 0 && w.named {
 		return nil, birth, w.dirs[w.inoOf(parent)][string(c.Name)] == ino
 	}
@@ -149,7 +153,7 @@ func (w *world) Thaw(c Cold, parent int) (int, error) {
 	} else if len(c.Handle) == 0 {
 		w.t.Errorf("thaw of %v without name or handle", c.Identity)
 	}
-	if ino == 0 || w.files[ino] != c.Identity {
+	if ino == 0 || w.gone[ino] || w.files[ino] != c.Identity {
 		return 0, ErrStale
 	}
 	return w.newFD(ino), nil
