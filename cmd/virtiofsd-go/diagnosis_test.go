@@ -125,8 +125,8 @@ func TestNoGuestMemory(t *testing.T) {
 }
 
 // A VMM may pass its file and use a private copy: QEMU does with share=off. The daemon finds out where
-// it may look at the VMM's mappings: one of the same user without capabilities, or, as here, with
-// CAP_SYS_PTRACE.
+// it may look at the VMM's mappings: without sandbox and Landlock, those of a VMM of the same user without
+// capabilities, or, as here, with CAP_SYS_PTRACE.
 func TestPrivateGuestMemory(t *testing.T) {
 	const size = 1 << 20
 	for _, tt := range []struct {
@@ -141,7 +141,7 @@ func TestPrivateGuestMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer unix.MunmapPtr(addr, size)
-			p, socket := startReady(t, "--modcaps=+sys_ptrace")
+			p, socket := startReady(t, "--modcaps=+sys_ptrace", "--inode-file-handles=mandatory")
 			c := connect(t, socket)
 			tell(t, c, 5, u64s(1, 0, size, uint64(uintptr(addr)), 0), ram) // SET_MEM_TABLE
 			askFeatures(t, c)

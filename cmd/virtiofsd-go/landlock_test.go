@@ -22,7 +22,7 @@ import (
 // out of it cannot be read any more.
 func TestLandlock(t *testing.T) {
 	const files = 600 // more than are kept open
-	g, _ := boot(t, frontend.Options{}, "--sandbox=none", "--xattr", "--rlimit-nofile=1400")
+	g, _ := boot(t, frontend.Options{}, "--sandbox=none", "--xattr", "--rlimit-nofile=1400", "--log-level=debug")
 	abi := landlock.ABI()
 	line := fmt.Sprintf("Landlock keeps the daemon in its shares version=%d", abi)
 	if abi == 0 {

@@ -39,6 +39,6 @@ func enterLandlock(roots []int, abi int, log *zap.Logger) error {
 	if err := landlock.Restrict(roots...); err != nil {
 		return fmt.Errorf("keeping to the shares by Landlock: %w", err)
 	}
-	log.Info("Landlock keeps the daemon in its shares", zap.Int("version", abi), zap.String("for", landlock.Covers(abi)))
+	log.Debug("Landlock keeps the daemon in its shares", zap.Int("version", abi), zap.String("for", landlock.Covers(abi)))
 	return nil
 }

@@ -26,11 +26,11 @@ var callsOf = map[string]string{
 	"ByteSliceToString": "", "CmsgSpace": "", "ErrnoName": "", "Errno": "", "Getpagesize": "", "Major": "", "Minor": "", "Mkdev": "",
 	"NsecToTimespec": "", "ParseSocketControlMessage": "", "ParseUnixRights": "", "SignalName": "", "UnixRights": "",
 	"Close": "CLOSE", "CopyFileRange": "COPY_FILE_RANGE", "EpollCreate1": "EPOLL_CREATE1", "EpollCtl": "EPOLL_CTL",
-	"EpollWait": "EPOLL_WAIT|EPOLL_PWAIT", "Eventfd": "EVENTFD2", "Fallocate": "FALLOCATE", "FcntlFlock": "FCNTL", "FcntlInt": "FCNTL",
+	"EpollWait": "EPOLL_PWAIT", "Eventfd": "EVENTFD2", "Fallocate": "FALLOCATE", "FcntlFlock": "FCNTL", "FcntlInt": "FCNTL",
 	"Fdatasync": "FDATASYNC", "Flock": "FLOCK", "Fstat": "FSTAT", "Fstatfs": "FSTATFS", "Fsync": "FSYNC", "Ftruncate": "FTRUNCATE",
 	"Getpid": "GETPID", "Getrlimit": "GETRLIMIT|PRLIMIT64", "GetsockoptInt": "GETSOCKOPT", "GetsockoptUcred": "GETSOCKOPT", "Gettid": "GETTID",
 	"IoctlGetInt": "IOCTL", "Madvise": "MADVISE", "MemfdCreate": "MEMFD_CREATE", "Mmap": "MMAP", "Munmap": "MUNMAP", "Open": "OPENAT",
-	"Poll": "POLL|PPOLL", "Read": "READ", "Readlinkat": "READLINKAT", "Recvfrom": "RECVFROM", "Seek": "LSEEK", "Send": "SENDTO",
+	"Poll": "PPOLL", "Read": "READ", "Readlinkat": "READLINKAT", "Recvfrom": "RECVFROM", "Seek": "LSEEK", "Send": "SENDTO",
 	"Symlinkat": "SYMLINKAT", "Sysinfo": "SYSINFO", "Umask": "UMASK", "Write": "WRITE",
 }
 

@@ -8,4 +8,4 @@ import "golang.org/x/sys/unix"
 var machine = arch{audit: unix.AUDIT_ARCH_X86_64, foreign: 0x40000000}
 
 // ofMachine are calls by names that only this machine has.
-var ofMachine = calls(unix.SYS_EPOLL_WAIT, unix.SYS_GETRLIMIT, unix.SYS_NEWFSTATAT, unix.SYS_POLL)
+var ofMachine = calls(unix.SYS_GETRLIMIT, unix.SYS_NEWFSTATAT)

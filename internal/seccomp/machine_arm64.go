@@ -7,4 +7,4 @@ import "golang.org/x/sys/unix"
 var machine = arch{audit: unix.AUDIT_ARCH_AARCH64}
 
 // ofMachine are calls by names that only this machine has.
-var ofMachine = calls(unix.SYS_NEWFSTATAT, unix.SYS_PPOLL)
+var ofMachine = calls(unix.SYS_NEWFSTATAT)
