@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// Tenant is one of several guests that share a cache. A page counts for the tenant who first opened
-// its file. As long as there is room anyone may have as many as he can use. When there is none, who has
-// more than an equal part of the cache makes room for himself, and who has less takes from the one
-// who has the most: nobody can push out the pages of others below their part, whatever he reads.
-// Tenants who have not read anything for a while have no part.
+// Tenant is one of several guests that share a cache. A page counts for the tenant that first opened
+// its file. As long as there is room, each may have as many as it can use. When there is none, one with
+// more than an equal part of the cache gives up a page of its own for a new one, and one with less takes from
+// that with the most: none can push the pages of others below their part, whatever it reads.
+// Tenants that have not read anything for a while have no part.
 type Tenant struct {
 	index uint16       // in Cache.all
-	last  atomic.Int64 // when he last read, about
+	last  atomic.Int64 // when it last read, about
 
 	// Guarded by Cache.mu.
 	small, main queue
 	left        bool
 }
 
-// tenantIdle is how long one who reads nothing keeps his part, in nanoseconds.
+// tenantIdle is how long one that reads nothing keeps its part, in nanoseconds.
 const tenantIdle = int64(30 * time.Second)
 
-// Join makes a tenant, who leaves when he has closed all his Files.
+// Join makes a tenant, which leaves when all its Files are closed.
 func (c *Cache) Join() *Tenant {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,16 +57,16 @@ func (t *Tenant) touch(now int64) {
 	}
 }
 
-// frames is how many pages he has. Called with Cache.mu.
+// frames is how many pages it has. Called with Cache.mu.
 func (t *Tenant) frames() int { return t.small.len + t.main.len }
 
 func (t *Tenant) active(now int64) bool { return !t.left && now-t.last.Load() < tenantIdle }
 
-// payer finds whose page goes for one of t's: that of somebody who does not need it, his own if he has
-// his part, or else one of who has the most. Called with Cache.mu.
+// payer finds whose page goes for one of t's: that of one that does not need it, t's own if it has
+// its part, or else one of that with the most. Called with Cache.mu.
 func (c *Cache) payer(t *Tenant) *Tenant {
 	if t.frames() == c.frames {
-		return t // he has the cache for himself
+		return t // it has the cache for itself
 	}
 	now, parts := c.Now(), 1
 	most, idle := t, (*Tenant)(nil)

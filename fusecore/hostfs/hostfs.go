@@ -87,7 +87,8 @@ type Config struct {
 	// kernel memory.
 	FDBudget int
 	// MaxFDs is how many they may hold in all: some cannot be opened again, as those of files that
-	// were removed are their last. LOOKUP and what makes files fail with ENFILE beyond it. 0: half of
+	// were removed are their last. Of these, files that the guest has never opened are given up, and are
+	// ESTALE to it. LOOKUP and what makes files fail with ENFILE beyond it. 0: half of
 	// RLIMIT_NOFILE after a reserve for the rest of the process.
 	MaxFDs int
 	// PosixLocks and Flock make the guest's fcntl(2) and flock(2) locks hold on the host and between

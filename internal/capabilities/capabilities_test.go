@@ -7,13 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/virtiofsd-go/virtiofsd-go/test/threads"
 )
 
 // keepEnv makes the test binary a process that keeps some capabilities and prints what it then has.
@@ -32,13 +32,13 @@ func TestMain(m *testing.M) {
 // keepAndPrint prints the distinct states of the process's threads, of which there are some that sleep in
 // the kernel and some that were started afterwards.
 func keepAndPrint() error {
-	stop := sleepers(8)
+	stop := threads.Sleep(8)
 	kept, err := Keep(Serving)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	defer sleepers(8)()
+	defer threads.Sleep(8)()
 	states := map[string]bool{}
 	tasks, err := filepath.Glob("/proc/self/task/*/status")
 	if err != nil {
@@ -69,34 +69,6 @@ func rights(status string) string {
 		}
 	}
 	return strings.Join(s, " ")
-}
-
-// sleepers starts n threads that wait in a system call until stop is called.
-func sleepers(n int) (stop func()) {
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		panic(err)
-	}
-	var started, ended sync.WaitGroup
-	for range n {
-		started.Add(1)
-		ended.Go(func() {
-			runtime.LockOSThread()
-			started.Done()
-			var b [1]byte
-			for {
-				if _, err := unix.Read(pipe[0], b[:]); err != unix.EINTR {
-					return
-				}
-			}
-		})
-	}
-	started.Wait()
-	return func() {
-		unix.Close(pipe[1])
-		ended.Wait()
-		unix.Close(pipe[0])
-	}
 }
 
 // TestKeep starts processes with the rights of several kinds of users.

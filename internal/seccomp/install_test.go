@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/virtiofsd-go/virtiofsd-go/test/threads"
 )
 
 // The test binary installs the filter of actionEnv and does deedEnv, if they are there.
@@ -33,7 +35,7 @@ func TestMain(m *testing.M) {
 	if !filtered {
 		os.Exit(m.Run())
 	}
-	defer sleepers(10)()
+	defer threads.Sleep(10)()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		fmt.Println(err)
 		os.Exit(3)
@@ -79,6 +81,7 @@ var deeds = map[string]func() error{
 
 	"exec":              func() error { return unix.Exec("/bin/true", []string{"true"}, nil) },
 	"start":             func() error { return exec.Command("/bin/true").Run() },
+	"network":           func() error { _, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); return err },
 	"fork":              fork,
 	"ptrace":            raw(unix.SYS_PTRACE, unix.PTRACE_ATTACH),
 	"unshare":           raw(unix.SYS_UNSHARE, unix.CLONE_NEWUSER),
@@ -103,7 +106,6 @@ var refused = map[string]struct {
 	deed func() error
 	want error
 }{
-	"network":      {func() error { _, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); return err }, unix.EPERM},
 	"clone3":       {raw(unix.SYS_CLONE3), unix.ENOSYS},
 	"named memory": {raw(unix.SYS_PRCTL, unix.PR_SET_VMA), unix.EINVAL},
 }
@@ -176,7 +178,7 @@ func life() error {
 	if err := everyThreadFiltered(); err != nil {
 		return err
 	}
-	stop := sleepers(30)
+	stop := threads.Sleep(30)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() { // locked to its end: the thread goes too
@@ -229,32 +231,4 @@ func everyThreadFiltered() error {
 		}
 	}
 	return nil
-}
-
-// sleepers starts n threads that wait in a system call until stop is called.
-func sleepers(n int) (stop func()) {
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		panic(err)
-	}
-	var started, ended sync.WaitGroup
-	for range n {
-		started.Add(1)
-		ended.Go(func() {
-			runtime.LockOSThread()
-			started.Done()
-			var b [1]byte
-			for {
-				if _, err := unix.Read(pipe[0], b[:]); err != unix.EINTR {
-					return
-				}
-			}
-		})
-	}
-	started.Wait()
-	return func() {
-		unix.Close(pipe[1])
-		ended.Wait()
-		unix.Close(pipe[0])
-	}
 }

@@ -36,7 +36,7 @@ var callsOf = map[string]string{
 
 // byLibrary are calls of the list that only the standard library makes, and where.
 var byLibrary = map[string]string{
-	"ACCEPT4": "net", "GETSOCKNAME": "net", "GETPEERNAME": "net", "RECVMSG": "net", "SENDMSG": "net", "SHUTDOWN": "net", "SOCKET": "log/syslog",
+	"ACCEPT4": "net", "GETSOCKNAME": "net", "GETPEERNAME": "net", "RECVMSG": "net", "SENDMSG": "net", "SHUTDOWN": "net",
 	"GETEUID": "os", "GETEGID": "os", "GETGROUPS": "os", "NEWFSTATAT": "os",
 	"CLONE": "runtime", "CLONE3": "glibc", "PRCTL": "runtime", "TGKILL": "runtime",
 	"PRLIMIT64": "x/sys, on arm64",

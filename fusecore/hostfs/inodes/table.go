@@ -52,7 +52,7 @@ type Options struct {
 	MaxInodes uint32 // records at most; address space is reserved for all, memory is not. 0: 1<<26
 	Budget    int    // fds that records may hold, beyond which the coldest are given up; at least 1
 	// MaxFDs is how many they may hold in all, as some cannot be given up: those of removed files
-	// without handles. Insert fails beyond it. 0: any number.
+	// without handles that were opened, and of directories. Insert fails beyond it. 0: any number.
 	MaxFDs int
 }
 
