@@ -89,10 +89,8 @@ func (n *slowNode) Read(_ context.Context, _ fs.FileHandle, dst []byte, _ int64)
 // mountSlow mounts such a file system with files f0, f1 ... until the test's end.
 func mountSlow(t *testing.T, g *gate, files int) (dir string) {
 	t.Helper()
-	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); os.Geteuid() != 0 || err != nil {
-		t.Skip("only root may mount, and needs /dev/fuse")
-	} else {
-		f.Close()
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount")
 	}
 	dir = filepath.Join(t.TempDir(), "slow")
 	if err := os.Mkdir(dir, 0o755); err != nil {
